@@ -33,7 +33,8 @@ from semroute.dialects.shared.error_bodies import (
     snippet,
     unreadable,
 )
-from semroute.dialects.shared.field_limits import fitted
+from semroute.dialects.shared.field_limits import limits_of
+from semroute.dialects.shared.fitting import fitted
 from semroute.dialects.shared.forwarded_headers import headers_to_forward
 from semroute.dialects.shared.summarization import as_chat
 from semroute.dialects.sse import EventParser
@@ -43,6 +44,8 @@ from semroute.messages import (
     ChatRequest,
     Completion,
 )
+
+LIMITS = limits_of(NAME)
 
 
 class AnthropicProviderDialect:
@@ -78,7 +81,7 @@ class AnthropicProviderDialect:
         keep_to_version(body, version, dropped)
         if version not in (FIRST, self._version):
             headers[VERSION_HEADER] = version
-        return fitted(NAME, body, request, model, dropped, path="/v1/messages", headers=headers)
+        return fitted(body, LIMITS, request, model, dropped, path="/v1/messages", headers=headers)
 
     def parse_completion(self, body: bytes) -> Completion:
         """Read a whole answer with status 200. Raises a `ProviderError` if the body is not an answer."""

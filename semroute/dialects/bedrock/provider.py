@@ -33,11 +33,14 @@ from semroute.dialects.shared.error_bodies import (
     snippet,
     unreadable,
 )
-from semroute.dialects.shared.field_limits import fitted
+from semroute.dialects.shared.field_limits import limits_of
+from semroute.dialects.shared.fitting import fitted
 from semroute.dialects.shared.summarization import as_chat
 from semroute.errors import ProviderError
 from semroute.json_errors import UNREADABLE
 from semroute.messages import ChatRequest, Completion, Part, ToolCall
+
+LIMITS = limits_of(NAME)
 
 
 class BedrockProviderDialect:
@@ -62,7 +65,7 @@ class BedrockProviderDialect:
         call = "converse-stream" if request.stream else "converse"
         # A colon is not quoted: the transport would unquote it, and then the signature would not match.
         path = f"/model/{quote(model.name, safe=':')}/{call}"
-        return fitted(NAME, body, request, model, dropped, path=path, answers_name_model=False)
+        return fitted(body, LIMITS, request, model, dropped, path=path, answers_name_model=False)
 
     def parse_completion(self, body: bytes) -> Completion:
         """Read a whole answer with status 200. Raises a `ProviderError` if the body is not an answer."""

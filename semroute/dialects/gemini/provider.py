@@ -20,7 +20,8 @@ from semroute.dialects.shared.answer_fields import read_counts
 from semroute.dialects.shared.body_parsing import OURS
 from semroute.dialects.shared.dropped import Dropped
 from semroute.dialects.shared.error_bodies import answered_error
-from semroute.dialects.shared.field_limits import fitted
+from semroute.dialects.shared.field_limits import limits_of
+from semroute.dialects.shared.fitting import fitted
 from semroute.dialects.shared.forwarded_headers import headers_to_forward
 from semroute.dialects.shared.summarization import as_chat
 from semroute.dialects.sse import EventParser
@@ -33,6 +34,8 @@ from semroute.messages import (
     Part,
     Text,
 )
+
+LIMITS = limits_of(NAME)
 
 
 class GeminiProviderDialect:
@@ -64,7 +67,7 @@ class GeminiProviderDialect:
         call = "streamGenerateContent?alt=sse" if request.stream else "generateContent"
         path = f"/models/{quote(model.name, safe='')}:{call}"
         headers = headers_to_forward(request, NAME, HEADERS, dropped)
-        return fitted(NAME, body, request, model, dropped, path=path, headers=headers)
+        return fitted(body, LIMITS, request, model, dropped, path=path, headers=headers)
 
     def _embeddings(self, request: ChatRequest, model: Model) -> WireRequest:
         dropped = Dropped()

@@ -35,7 +35,8 @@ from semroute.dialects.shared.error_bodies import (
     snippet,
     unreadable,
 )
-from semroute.dialects.shared.field_limits import fitted
+from semroute.dialects.shared.field_limits import limits_of
+from semroute.dialects.shared.fitting import fitted
 from semroute.dialects.shared.forwarded_headers import headers_to_forward
 from semroute.dialects.shared.summarization import as_chat
 from semroute.dialects.sse import EventParser
@@ -53,6 +54,7 @@ class OpenAIProviderDialect:
     def __init__(self, preset: Preset = PLAIN, api_version: str = "") -> None:
         self._preset = preset
         self._api_version = api_version or preset.api_version
+        self._limits = limits_of(self.name, preset.name)
 
     def headers(self, api_key: str | None) -> dict[str, str]:
         """Return the header with the key, if there is one: a bearer token, unless the preset names another header."""
@@ -88,7 +90,7 @@ class OpenAIProviderDialect:
         suit_chat(body, self._preset.name, model, dropped)
         path = _path(self._preset.path, model.name, self._api_version)
         headers = headers_to_forward(request, self.name, HEADERS, dropped)
-        return fitted("openai", body, request, model, dropped, path=path, server=self._preset.name, headers=headers)
+        return fitted(body, self._limits, request, model, dropped, path=path, headers=headers)
 
     def _embeddings(self, request: ChatRequest, model: Model) -> WireRequest:
         dropped = Dropped()

@@ -22,7 +22,8 @@ from semroute.dialects.shared.error_bodies import (
     snippet,
     unreadable,
 )
-from semroute.dialects.shared.field_limits import fitted
+from semroute.dialects.shared.field_limits import limits_of
+from semroute.dialects.shared.fitting import fitted
 from semroute.dialects.shared.forwarded_headers import headers_to_forward
 from semroute.dialects.sse import EventParser
 from semroute.errors import ProviderError
@@ -32,6 +33,8 @@ from semroute.messages import (
     ChatRequest,
     Completion,
 )
+
+LIMITS = limits_of(NAME)
 
 
 class ResponsesProviderDialect:
@@ -65,14 +68,14 @@ class ResponsesProviderDialect:
             body["include"] = list(dict.fromkeys((*(body.get("include") or ()), LOGPROBS)))
         headers = headers_to_forward(request, NAME, HEADERS, dropped)
         suit_responses(body, model, dropped)
-        return fitted(NAME, body, request, model, dropped, path="/responses", headers=headers)
+        return fitted(body, LIMITS, request, model, dropped, path="/responses", headers=headers)
 
     def _compact(self, request: ChatRequest, model: Model) -> WireRequest:
         dropped = Dropped()
         body = {key: value for key, value in request.raw.items() if key not in OURS}
         keep_own_thoughts(body, dropped)
         body["model"] = model.name
-        return fitted(NAME, body, request, model, dropped, path="/responses/compact", endpoint=COMPACT)
+        return fitted(body, LIMITS, request, model, dropped, path="/responses/compact", endpoint=COMPACT)
 
     def parse_completion(self, body: bytes) -> Completion:
         """Read a whole answer with status 200. Raises a `ProviderError` if the body is not an answer."""

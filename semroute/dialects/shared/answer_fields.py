@@ -50,7 +50,7 @@ def as_said(reason: FinishReason, *, calls: bool) -> FinishReason:
     return reason
 
 
-# --- tokens ------------------------------------------------------------------------------------------------------------
+# --- tokens -----------------------------------------------------------------------------------------------------------
 
 MAX_TOKENS = 10**9
 """More than any call takes. A larger count is a mistake, and could be neither charged nor stored."""

@@ -1,4 +1,4 @@
-"""The limits of each provider: a row for each field, with its source and date. `fitting.py` holds the rules.
+"""The limits of each provider: a row for each field, with its source and date. `limit_rules.py` holds the rules.
 
 The rows are listed by dialect. Rows for one server of the `openai` dialect are listed by its preset.
 """
@@ -10,32 +10,24 @@ from collections.abc import Iterable
 from functools import cache
 from typing import Literal
 
-import msgspec
-
 from semroute.bases import Frozen
-from semroute.config.schema.models import Model
-from semroute.dialects.protocols import WireRequest
-from semroute.dialects.shared.dropped import Dropped
-from semroute.dialects.shared.fitting import (
-    Fitting,
-    Node,
-    Rule,
+from semroute.dialects.shared.fitting import Limits, Rule, tree
+from semroute.dialects.shared.limit_rules import (
     between,
     data_urls,
     digest,
+    filled,
     first,
-    fit,
     ids,
     label,
     media,
+    mistral_order,
     most_tokens,
     names,
     object_schema,
     pairs,
-    tree,
+    unique,
 )
-from semroute.dialects.shared.list_rules import MARKS, MOST_MARKS, fewer_marks, filled, mistral_order, unique
-from semroute.messages import CHAT, ChatRequest
 
 Receiver = Literal["openai", "responses", "anthropic", "gemini", "bedrock"]
 
@@ -332,47 +324,17 @@ DIALECTS: dict[Receiver, tuple[Limit, ...]] = {
 }
 
 
+MARKS: dict[Receiver, bytes] = {"anthropic": b'"cache_control"', "bedrock": b'"cachePoint"'}
+"""How providers that limit the marks for a prompt's cache write one."""
 _CAPITAL = re.compile(r"(?<=[a-z])[A-Z]")
 
 
-def fitted(
-    receiver: Receiver,
-    body: dict[str, object],
-    request: ChatRequest,
-    model: Model,
-    dropped: Dropped,
-    *,
-    path: str,
-    server: str = "",
-    headers: dict[str, str] | None = None,
-    endpoint: str = CHAT,
-    answers_name_model: bool = True,
-) -> WireRequest:
-    """Make the request, with a body that the provider accepts.
-
-    `server` is the preset, for the `openai` dialect. `answers_name_model` is False if the provider's answers do not
-    contain the model's name.
-    """
-    fitting = Fitting(dropped, model, request.input_tokens)
-    encoded = msgspec.json.encode(fit(body, _tree(receiver, server), fitting))
-    if receiver in MARKS and encoded.count(MARKS[receiver]) > MOST_MARKS:
-        encoded = fewer_marks(encoded, dropped)
-    return WireRequest(
-        path=path,
-        body=encoded,
-        headers=headers or {},
-        dropped=tuple(dropped.notes),
-        adapted=tuple(dropped.adapted),
-        renamed=fitting.renamed,
-        model="" if answers_name_model else model.name,
-        endpoint=endpoint,
-    )
-
-
 @cache
-def _tree(receiver: Receiver, server: str) -> Node:
-    limits = (*DIALECTS[receiver], *(SERVERS.get(server, ()) if receiver == "openai" else ()))
-    return tree((tuple(_spellings(receiver, limit.fields)), limit.rule) for limit in limits)
+def limits_of(receiver: Receiver, server: str = "") -> Limits:
+    """Return the limits of a dialect. `server`: the preset, for the `openai` dialect."""
+    rows = (*DIALECTS[receiver], *(SERVERS.get(server, ()) if receiver == "openai" else ()))
+    rules = tree((tuple(_spellings(receiver, row.fields)), row.rule) for row in rows)
+    return Limits(rules, MARKS.get(receiver, b""))
 
 
 def _spellings(receiver: Receiver, fields: Iterable[str]) -> Iterable[str]:
