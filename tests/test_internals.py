@@ -41,7 +41,7 @@ from semroute.telemetry.prometheus import _Histogram
 from tests.conftest import ROOT
 
 ADAPTERS = {
-    "aiohttp": {"providers/transport.py", "providers/streamed_upload.py"},
+    "aiohttp": {f"providers/{name}.py" for name in ("transport", "transport_errors", "streamed_upload")},
     "yarl": {"providers/transport.py"},
     "fastembed": {"semantic/embedder.py"},
     "loguru": {"semantic/embedder.py"},

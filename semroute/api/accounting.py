@@ -19,7 +19,7 @@ from semroute.caller import Caller
 from semroute.config.config import Config
 from semroute.config.schema.service import LogSettings
 from semroute.errors import StoreError
-from semroute.providers import call_context
+from semroute.providers import trace_context
 from semroute.record import Record
 from semroute.semantic.array_cache import default_folder
 from semroute.settings import Settings, how_to_install
@@ -116,7 +116,7 @@ class Books:
         if self.tracing is not None:
             headers = self.tracing.begin(request_id, headers)
         if "traceparent" in headers:
-            call_context.follow(headers["traceparent"], headers.get("tracestate"))
+            trace_context.follow(headers["traceparent"], headers.get("tracestate"))
 
     async def watch(self) -> None:
         """Follow changes of the keys, and notice which stores are away. Runs until it is cancelled."""

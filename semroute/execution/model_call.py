@@ -20,8 +20,8 @@ from semroute.execution.faults import fault_of
 from semroute.execution.hedging import BEATEN
 from semroute.execution.output_contract import Contract
 from semroute.messages import ChatRequest, Completion, Opaque, Part, Refusal, Text, Thinking, ToolCall, Usage
-from semroute.providers import call_context
 from semroute.providers.provider import Provider
+from semroute.providers.transport import watch_sending
 from semroute.record import Attempt
 from semroute.routing.pricing import cost_usd, estimate_input_tokens, estimate_text_tokens, size_bytes, tokens_of
 
@@ -95,7 +95,7 @@ class Watch:
         self._began = self._now()
         self._started = time.perf_counter()
         self._first_token_ms: float | None = None
-        self._sent = call_context.watch_sending()
+        self._sent = watch_sending()
         self.dropped: tuple[str, ...] = ()
         """What the request asks for but the model's dialect cannot express."""
 

@@ -31,7 +31,7 @@ from semroute.errors import (
     UnsupportedError,
 )
 from semroute.messages import LONG_BYTES, ChatRequest, Chunk, Completion, Part, Text, Thinking
-from semroute.providers import call_context, rate_limit_headers
+from semroute.providers import rate_limit_headers, trace_context
 from semroute.providers.answer_reader import Reader, with_notes
 from semroute.providers.bad_answers import classify_bad_answer
 from semroute.providers.echo import EchoProvider
@@ -181,7 +181,7 @@ class HttpProvider:
         return response
 
     def _headers_with(self, callers: Mapping[str, str]) -> Headers:
-        traced = call_context.trace.get()
+        traced = trace_context.trace.get()
         if not traced and not callers:
             return self._headers
         plain = self._plain_headers

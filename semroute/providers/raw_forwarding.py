@@ -10,7 +10,7 @@ from semroute.config.schema.providers import ProviderSettings
 from semroute.config.schema.resilience import Timeouts
 from semroute.dialects.registry import provider_dialect
 from semroute.errors import ProviderError, ProviderRequestError, ProviderTimeoutError
-from semroute.providers import call_context, rate_limit_headers
+from semroute.providers import rate_limit_headers, trace_context
 from semroute.providers.http_provider import MAX_ERROR_BYTES, HttpProvider
 from semroute.providers.streamed_upload import PassingTransport, Upload
 from semroute.providers.transport import Response, encode_headers
@@ -42,7 +42,7 @@ class PassingProvider(HttpProvider):
         """
         media = {"content-type": media_type} if body else {}
         plain = {name: value for name, value in self._plain_headers.items() if name != "content-type"}
-        headers, url = encode_headers({**plain, **call_context.trace.get(), **media}), self._base_url + path
+        headers, url = encode_headers({**plain, **trace_context.trace.get(), **media}), self._base_url + path
         connect_s = TIMEOUTS.connect_s
         try:
             if isinstance(body, Upload):

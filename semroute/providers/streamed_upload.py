@@ -13,7 +13,6 @@ from aiohttp.streams import StreamReader
 
 from semroute.errors import MalformedAnswerError, ProviderTimeoutError
 from semroute.providers.transport import (
-    FAILURES,
     INTERIM,
     MAX_HEADER_BYTES,
     READ_SIZE,
@@ -22,8 +21,8 @@ from semroute.providers.transport import (
     Target,
     Transport,
     finish,
-    translate,
 )
+from semroute.providers.transport_errors import FAILURES, translate
 
 Answer = tuple[RawResponseMessage, StreamReader]
 

@@ -1,4 +1,4 @@
-"""The HTTP client. Only this file and `streamed_upload.py` import one.
+"""The HTTP client. Only this file, `transport_errors.py` and `streamed_upload.py` import one.
 
 httpx reads addresses and authorities. aiohttp opens, keeps and reads connections. This file writes to them. A call by a
 whole client takes more processor time: aiohttp 2.8 times ours, httpx 32 (2026-11-30, `bench/libraries.py http`).
@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import base64
 import logging
-import os
 import re
 import ssl
 from collections.abc import Iterable, Mapping
+from contextvars import ContextVar
 from functools import lru_cache
 from types import TracebackType
 from typing import NamedTuple, Protocol, Self
@@ -23,7 +23,6 @@ import httpx
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 from aiohttp.http import HttpProcessingError, RawResponseMessage
-from aiohttp.http_exceptions import ContentEncodingError
 from aiohttp.streams import StreamReader
 from yarl import URL
 
@@ -32,14 +31,9 @@ from semroute.errors import (
     NoPlaceError,
     OversizedAnswerError,
     ProviderConnectionError,
-    ProviderDNSError,
-    ProviderError,
-    ProviderTimeoutError,
-    ProviderTLSError,
     UnsendableError,
 )
-from semroute.providers import call_context
-from semroute.providers.connection_slots import MAX_CONNECTIONS, NO_ROOM, ConnectionSlots
+from semroute.providers.transport_errors import FAILURES, one_line, translate
 
 log = logging.getLogger("semroute.providers")
 
@@ -51,10 +45,12 @@ TURN_BYTES = 4 * READ_SIZE
 INTERIM = (100, 102, 103)
 """Statuses of interim answers. The head of the real answer follows them."""
 
-_HOSTNAME_MISMATCH, _IP_ADDRESS_MISMATCH = 62, 64
-"""OpenSSL's codes."""
+MAX_CONNECTIONS = 4096
+"""The most connections at once, to all providers. It is more than the calls that may run, so calls rarely wait."""
+WAIT_S = 1.0
+"""The longest wait for a place, in seconds. After that, the service says that it is overloaded."""
+
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-FAILURES = (httpx.InvalidURL, aiohttp.ClientError, HttpProcessingError, OSError, ValueError)
 
 
 class Headers(NamedTuple):
@@ -188,6 +184,64 @@ class Target(NamedTuple):
         return b"%b%b%b\r\n\r\n" % (start, headers.lines, framing)
 
 
+class ConnectionSlots:
+    """Places for connections, on one event loop. First come, first served."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._left = count
+        """How many places can be taken without waiting."""
+        self._waiting = 0
+        self._given_back = asyncio.Semaphore(0)
+        """While calls wait, places are given back here."""
+
+    async def take(self, wait_s: float) -> None:
+        """Take a place. Raises `NoPlaceError` if none is free within the shorter of `wait_s` and `WAIT_S`."""
+        if self._left:  # nearly always so
+            self._left -= 1
+            return
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(min(wait_s, WAIT_S)):
+                await self._given_back.acquire()
+        except TimeoutError:
+            raise NoPlaceError(
+                f"all {self._count} connections that the service may have to providers are in use: try again later"
+            ) from None
+        finally:
+            self._waiting -= 1
+
+    def give_back(self) -> None:
+        """Give a place back."""
+        if self._waiting:
+            self._given_back.release()
+        else:
+            self._left += 1
+
+
+class Sending:
+    """One call's request on its way out."""
+
+    whole = False
+    """Whether the request was sent completely. From then on, the provider may charge for reading it."""
+
+
+_sending: ContextVar[Sending | None] = ContextVar("sending", default=None)
+
+
+def watch_sending() -> Sending:
+    """Follow the request of this task's next call."""
+    sending = Sending()
+    _sending.set(sending)
+    return sending
+
+
+def note_sent() -> None:
+    """Note that the request of this task's call was sent completely."""
+    if (sending := _sending.get()) is not None:
+        sending.whole = True
+
+
 class Sender(Protocol):
     """Sends requests: a `Transport`, or one that signs requests and then uses a `Transport`."""
 
@@ -312,10 +366,10 @@ async def _exchange(connection: Connection, head: bytes, body: bytes, host: str)
         finish(connection, reusable=False)
         if isinstance(error, HttpProcessingError):
             log.debug("%s: %s", host, error.message)
-            raise MalformedAnswerError(f"the provider does not answer in HTTP: {_one_line(error.message)}") from None
+            raise MalformedAnswerError(f"the provider does not answer in HTTP: {one_line(error.message)}") from None
         raise
     if not wire.get_write_buffer_size():
-        call_context.note_sent()
+        note_sent()
     return Response(message, content, connection, host)
 
 
@@ -328,73 +382,5 @@ def finish(connection: Connection, *, reusable: bool) -> None:
     elif reusable:
         connection.release()
     else:
-        call_context.note_sent()
+        note_sent()
         connection.close()
-
-
-# The first type that fits counts. Callers read these texts, so no text names a host, as texts of some libraries do.
-# `{detail}` is what OpenSSL, the operating system or the HTTP parser says without a host.
-_EXPLANATIONS: tuple[tuple[type[Exception], type[ProviderError], str], ...] = (
-    (
-        httpx.InvalidURL,
-        UnsendableError,
-        "the provider's base_url cannot be used: expected http://… or https://…",
-    ),
-    (ContentEncodingError, MalformedAnswerError, "the provider's answer cannot be decompressed: {detail}"),
-    (aiohttp.ClientConnectorDNSError, ProviderDNSError, "the provider's name cannot be resolved"),
-    (
-        aiohttp.ClientProxyConnectionError,
-        ProviderConnectionError,
-        "cannot connect to the proxy for the provider: {detail}",
-    ),
-    (aiohttp.ClientHttpProxyError, ProviderConnectionError, "the proxy for the provider refused: {detail}"),
-    (ssl.SSLCertVerificationError, ProviderTLSError, "the provider's TLS certificate is not trusted: {detail}"),
-    (ssl.SSLError, ProviderTLSError, "TLS with the provider failed: {detail}"),
-    (ConnectionRefusedError, ProviderConnectionError, "the provider refused the connection"),
-    (aiohttp.ClientConnectorError, ProviderConnectionError, "cannot connect to the provider: {detail}"),
-    (TimeoutError, ProviderTimeoutError, "no connection to the provider within {connect_s:g} s"),
-    (aiohttp.ClientResponseError, MalformedAnswerError, "the provider does not answer in HTTP: {detail}"),
-    (HttpProcessingError, MalformedAnswerError, "the provider's answer is malformed HTTP: {detail}"),
-    (
-        ValueError,
-        UnsendableError,
-        "cannot send the request: the key, a header or the base_url is malformed",
-    ),
-)
-
-
-def translate(error: Exception, host: str, *, connect_s: float = 0, in_body: bool = False) -> ProviderError:
-    """Translate an error into ours. Raise it `from None`: the reprs of its causes hold headers, and so our key.
-
-    `host`: with its port. It goes only into the log.
-    """
-    system = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
-    if isinstance(error.__cause__, ContentEncodingError):
-        system = error.__cause__
-    log.debug("%s: %s", host, type(system).__name__)
-    facts = {"detail": _detail(system), "connect_s": connect_s}
-    if isinstance(system, OSError) and system.errno in NO_ROOM:
-        return NoPlaceError(f"this machine has no room for another connection: {facts['detail']}")
-    for kind, error_type, text in _EXPLANATIONS:
-        if isinstance(error, kind) or isinstance(system, kind):
-            return error_type(text.format(**facts))
-    when = "inside its answer" if in_body else "before it answered"
-    return ProviderConnectionError(f"the provider closed the connection {when}")
-
-
-def _detail(error: BaseException) -> str:
-    """Return what went wrong without where. The texts of asyncio and OpenSSL name addresses."""
-    if isinstance(error, ssl.SSLCertVerificationError):
-        mismatch = error.verify_code in (_HOSTNAME_MISMATCH, _IP_ADDRESS_MISMATCH)
-        return "it is for another name" if mismatch else error.verify_message
-    if isinstance(error, ssl.SSLError):
-        return error.reason or type(error).__name__
-    if isinstance(error, OSError):
-        return os.strerror(error.errno) if error.errno and error.errno > 0 else type(error).__name__
-    if isinstance(error, HttpProcessingError | aiohttp.ClientResponseError):
-        return _one_line(error.message)
-    return _one_line(str(error)) or type(error).__name__
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())

@@ -26,7 +26,7 @@ from semroute.config.schema.resilience import Timeouts
 from semroute.config.schema.routes import Default
 from semroute.errors import ProviderAuthError, ProviderTimeoutError
 from semroute.messages import ChatRequest, Message, Text
-from semroute.providers import call_context
+from semroute.providers import trace_context
 from semroute.providers.http_provider import open_providers
 from semroute.providers.provider import Provider
 from semroute.providers.transport import Transport
@@ -146,9 +146,9 @@ async def test_what_is_sent_is_what_was_signed(
 async def test_a_trace_is_passed_on_unsigned(
     open_bedrock: Callable[..., Provider], server: VendorServer, environment: None
 ) -> None:
-    reset = call_context.trace.set({"traceparent": f"00-{'1' * 32}-{'2' * 16}-01"})
+    reset = trace_context.trace.set({"traceparent": f"00-{'1' * 32}-{'2' * 16}-01"})
     await ask(open_bedrock())
-    call_context.trace.reset(reset)
+    trace_context.trace.reset(reset)
     assert server.last.headers["traceparent"].startswith("00-1")
     assert "traceparent" not in server.last.headers["authorization"]
     assert signed(server.last, SECRET)

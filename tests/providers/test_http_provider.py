@@ -40,7 +40,7 @@ from semroute.errors import (
     UnsupportedError,
 )
 from semroute.messages import ChatRequest, Chunk, Message, Text, ToolCall, Usage
-from semroute.providers import call_context, http_provider
+from semroute.providers import http_provider, trace_context
 from semroute.providers.answer_reader import Reader
 from semroute.providers.echo import EchoProvider
 from semroute.providers.http_provider import HttpProvider, open_providers
@@ -166,11 +166,11 @@ async def test_what_a_caller_asks_for_in_beta_is_joined_to_the_providers_own() -
 async def test_what_a_caller_says_and_http_cannot_carry_is_left_out(
     provider: HttpProvider, server: FaultServer, text: str
 ) -> None:
-    reset = call_context.trace.set({"traceparent": "fine", "tracestate": text})
+    reset = trace_context.trace.set({"traceparent": "fine", "tracestate": text})
     try:
         assert (await provider.complete(request(), model("ok"), PATIENT)).text == TEXT
     finally:
-        call_context.trace.reset(reset)
+        trace_context.trace.reset(reset)
     seen = server.requests[-1].headers
     assert (seen["traceparent"], seen.get("tracestate"), seen.get("x-evil")) == ("fine", None, None)
 

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from semroute.errors import NoPlaceError
-from semroute.providers.connection_slots import ConnectionSlots
+from semroute.providers.transport import ConnectionSlots
 
 
 async def test_a_free_place_is_taken_at_once() -> None:

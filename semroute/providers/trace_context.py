@@ -1,8 +1,4 @@
-"""What goes along with the calls of a task: the trace that they belong to, and whether a request has gone out in full.
-
-The trace is passed on to providers (W3C Trace Context). Once a request has gone out in full, its provider may charge
-for reading it.
-"""
+"""The trace that the calls of a task belong to. It is passed on to providers (W3C Trace Context)."""
 
 from __future__ import annotations
 
@@ -26,26 +22,3 @@ def follow(traceparent: str | None, tracestate: str | None = None) -> None:
     if tracestate and len(tracestate) <= MAX_CHARS and _TRACESTATE.fullmatch(tracestate):
         headers["tracestate"] = tracestate
     trace.set(headers)
-
-
-class Sending:
-    """One call's request on its way out."""
-
-    whole = False
-    """Whether the request was sent completely."""
-
-
-_sending: ContextVar[Sending | None] = ContextVar("sending", default=None)
-
-
-def watch_sending() -> Sending:
-    """Follow the request of this task's next call."""
-    sending = Sending()
-    _sending.set(sending)
-    return sending
-
-
-def note_sent() -> None:
-    """Note that the request of this task's call was sent completely."""
-    if (sending := _sending.get()) is not None:
-        sending.whole = True

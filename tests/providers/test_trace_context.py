@@ -4,7 +4,7 @@ from contextvars import copy_context
 
 import pytest
 
-from semroute.providers import call_context
+from semroute.providers import trace_context
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
@@ -13,8 +13,8 @@ def followed(traceparent: str | None, tracestate: str | None = None) -> dict[str
     """What providers are sent."""
 
     def follow() -> dict[str, str]:
-        call_context.follow(traceparent, tracestate)
-        return call_context.trace.get()
+        trace_context.follow(traceparent, tracestate)
+        return trace_context.trace.get()
 
     return copy_context().run(follow)
 
