@@ -12,8 +12,7 @@ from semroute.config.config import Config
 from semroute.execution.classifier import RouteClassifier
 from semroute.execution.deployments import Deployments
 from semroute.providers.echo import EchoProvider
-from semroute.providers.http_provider import open_providers
-from semroute.providers.provider import Provider
+from semroute.providers.provider import Provider, open_providers
 from semroute.providers.transport import Transport
 from semroute.router import Router
 

@@ -10,45 +10,33 @@ from typing import NoReturn
 
 from msgspec.structs import replace
 
-from semroute.config.config import Config
-from semroute.config.dialects import ECHO, rules_of
 from semroute.config.schema.models import Model
 from semroute.config.schema.providers import ProviderSettings
-from semroute.config.schema.resilience import FIRST_TOKEN_S, STALL_S, TEXT_STALL_S, TOTAL_S, Timeouts
+from semroute.config.schema.resilience import TOTAL_S, Timeouts
 from semroute.dialects import registry
 from semroute.dialects.protocols import EventReader, ProviderDialect, WireRequest
-from semroute.dialects.registry import JOINED, provider_dialect
+from semroute.dialects.registry import JOINED
 from semroute.dialects.shared.dropped import as_asked
+from semroute.dialects.shared.fitting import Restorer
 from semroute.dialects.sse import BYTE_ORDER_MARK, Event
 from semroute.errors import (
-    BadAnswerError,
-    ProviderAuthError,
     ProviderError,
     ProviderTimeoutError,
-    SemrouteError,
-    SlowCallerError,
-    StreamBrokenError,
     UnsupportedError,
 )
-from semroute.messages import LONG_BYTES, ChatRequest, Chunk, Completion, Part, Text, Thinking
+from semroute.messages import LONG_BYTES, ChatRequest, Chunk, Completion
 from semroute.providers import rate_limit_headers, trace_context
-from semroute.providers.answer_reader import Reader, with_notes
 from semroute.providers.bad_answers import classify_bad_answer
-from semroute.providers.echo import EchoProvider
 from semroute.providers.error_redaction import place_of, redacted
-from semroute.providers.provider import Provider
+from semroute.providers.stream_reading import Reader, StreamWatch
 from semroute.providers.transport import (
-    MAX_ANSWER_BYTES,
     Headers,
     Response,
     Sender,
-    Transport,
     encode_headers,
     sendable,
 )
 
-FINISHED_GRACE_S = 5.0
-"""Seconds that a stream may take, after its finish reason, to send its usage and close."""
 MAX_ERROR_BYTES = 64 * 1024
 """How many bytes of an error are read, to tell what it means."""
 MAX_QUOTED_BYTES = 16 * 1024
@@ -112,31 +100,35 @@ class HttpProvider:
                 raise ProviderTimeoutError(f"no answer within {total_s:g} s") from None
             parse = partial(self._dialect.parse_completion, body)
             completion = await asyncio.to_thread(parse) if len(body) > LONG_BYTES else parse()
-            return with_notes(completion, wire)
+            return _with_notes(completion, wire)
         except ProviderError as error:
             raise self._told(error) from None
 
     async def stream(self, request: ChatRequest, model: Model, timeouts: Timeouts) -> AsyncGenerator[Chunk]:
         """Yield an answer piece by piece. Closing the generator closes the connection."""
-        watch, events = _Watch(timeouts), self._dialect.events()
+        watch, events = StreamWatch(timeouts), self._dialect.events()
         try:
             wire = await self._rendered(request, model) if request.long else self._render(request, model)
             reader = Reader(self._dialect.stream_parser(), wire)
             response, body = await self._begin(wire, model, timeouts, watch)
             try:
-                data = await _first(response, watch) if body is None else b""
+                data = await watch.first(response) if body is None else b""
                 if data.removeprefix(BYTE_ORDER_MARK).lstrip()[:1] in events.whole_starts:
-                    body, data = await _rest(data, response, watch), b""
+                    body, data = await watch.rest(data, response), b""
                 count = 0
                 while data:
                     for event in events.feed(data) if len(data) <= PART_BYTES else _fed(events, data):
                         count += 1
                         if count % EVENTS == 0 or event is None:  # a read does not wait if enough has come already
                             await asyncio.sleep(0)
-                        if event is not None and (chunk := await _chunk(reader, event)) is not None:
+                        if event is None:
+                            continue
+                        is_long = len(event.data) > LONG_EVENT_BYTES
+                        chunk = await asyncio.to_thread(reader.chunk, event) if is_long else reader.chunk(event)
+                        if chunk is not None:
                             watch.saw(chunk, finished=reader.finished)
                             yield chunk
-                    data = await _read(response, watch)
+                    data = await watch.read(response)
                 rest: Iterable[Chunk] = reader.ending(events.close(), body, self._dialect)
                 if body is not None and len(body) > LONG_EVENT_BYTES:
                     rest = await asyncio.to_thread(list, rest)
@@ -194,7 +186,7 @@ class HttpProvider:
         return encode_headers({**plain, **{name: text for name, text in (traced | joined).items() if sendable(text)}})
 
     async def _begin(
-        self, wire: WireRequest, model: Model, timeouts: Timeouts, watch: _Watch
+        self, wire: WireRequest, model: Model, timeouts: Timeouts, watch: StreamWatch
     ) -> tuple[Response, bytes | None]:
         """Send the request. Returns the answer, and also its body if its media type is not that of an event stream."""
         try:
@@ -242,10 +234,6 @@ class HttpProvider:
         return clean
 
 
-async def _chunk(reader: Reader, event: Event) -> Chunk | None:
-    return await asyncio.to_thread(reader.chunk, event) if len(event.data) > LONG_EVENT_BYTES else reader.chunk(event)
-
-
 def _fed(events: EventReader, data: bytes) -> Iterator[Event | None]:
     """Yield the events that are complete with many further bytes, and None after each part of these."""
     for place in range(0, len(data), PART_BYTES):
@@ -253,146 +241,9 @@ def _fed(events: EventReader, data: bytes) -> Iterator[Event | None]:
         yield None
 
 
-class _Watch:
-    """The deadline for the next piece of a stream: first that for the first content, then that for a stall.
-
-    It also measures how long the consumer of the stream was away, because that is not the provider's fault.
-    """
-
-    def __init__(self, timeouts: Timeouts) -> None:
-        self._timeouts = timeouts
-        self._time = asyncio.get_running_loop().time
-        self._first_token_s = timeouts.first_token_s or FIRST_TOKEN_S
-        self._stall_s = timeouts.stall_s or STALL_S
-        self._only_text = timeouts.stall_s is None
-        """Whether only text and thoughts have come so far. False if the route files limit pauses themselves."""
-        self._begun = False
-        self._seen_at = 0.0
-        """When the piece came that is being consumed. 0: none is being consumed."""
-        self._away_s = 0.0
-        self.finished = False
-        self._end = self._time() + timeouts.stream_s
-        self.deadline = min(self._time() + self._first_token_s, self._end)
-
-    def saw(self, chunk: Chunk, *, finished: bool) -> None:
-        """Note that a piece came. Its consumer may take its time: the next deadline is set when reading goes on."""
-        parts = chunk.parts
-        self._begun = self._begun or bool(parts) or finished
-        self._seen_at = self._seen_at or self._time()
-        self.finished = finished
-        if parts and self._only_text:
-            if len(parts) == 1 and isinstance(parts[0], Text):  # true for most pieces
-                self._stall_s = TEXT_STALL_S
-            else:
-                self._adapt(parts)
-
-    def _adapt(self, parts: tuple[Part, ...]) -> None:
-        """Adapt the deadline. Text comes steadily, and another model could continue it. Other parts may pause."""
-        self._only_text = all(isinstance(part, Text | Thinking) for part in parts)
-        self._stall_s = TEXT_STALL_S if self._only_text and isinstance(parts[-1], Text) else STALL_S
-
-    def start(self) -> None:
-        """Go on reading. Raises `TimeoutError` if it is too late for that.
-
-        Bytes that have come already are read without waiting. So no timer ends a stream whose consumer is always slower
-        than the provider.
-        """
-        now = self._time()
-        if self._seen_at:
-            self._away_s += now - self._seen_at
-            self._seen_at = 0.0
-            if self._begun:
-                limit_s = self._stall_s
-                limit_s = min(limit_s, FINISHED_GRACE_S) if self.finished else limit_s
-                self.deadline = min(now + limit_s, self._end)
-        if now >= self.deadline:
-            raise TimeoutError
-
-    def error(self) -> SemrouteError:
-        """Return the error for the deadline that has passed."""
-        stream_s = self._timeouts.stream_s
-        if self.deadline == self._end and self._away_s > stream_s / 2:
-            return SlowCallerError(f"the caller did not take the whole answer within {stream_s:g} s")
-        if self.deadline == self._end:
-            return ProviderTimeoutError(f"no whole answer within {stream_s:g} s")
-        if self._begun:
-            return ProviderTimeoutError(f"the stream stalled for {self._stall_s:g} s")
-        return ProviderTimeoutError(f"no first token within {self._first_token_s:g} s")
-
-
-async def _read(response: Response, watch: _Watch) -> bytes:
-    """Return the next bytes; empty at the end. Once the finish reason has come, no error fails the answer."""
-    try:
-        watch.start()
-        async with asyncio.timeout_at(watch.deadline):
-            return await response.read()
-    except TimeoutError:
-        if watch.finished:
-            return b""
-        raise watch.error() from None
-    except ProviderError as error:
-        if watch.finished:
-            return b""
-        raise StreamBrokenError(f"the stream was cut: {error}") from None
-
-
-async def _first(response: Response, watch: _Watch) -> bytes:
-    """Return the first bytes that are not only white space; empty at the end. What came before is dropped."""
-    while data := await _read(response, watch):
-        if not data.isspace():
-            break
-    return data
-
-
-async def _rest(begun: bytes, response: Response, watch: _Watch) -> bytes:
-    """Return a whole body within the deadline of the first content. Raises `BadAnswerError` past the limit."""
-    pieces, size = [begun], len(begun)
-    while data := await _read(response, watch):
-        pieces.append(data)
-        size += len(data)
-        if size > MAX_ANSWER_BYTES:
-            raise BadAnswerError(f"the answer is over {MAX_ANSWER_BYTES} bytes")
-    return b"".join(pieces).removeprefix(BYTE_ORDER_MARK)
-
-
-class UnavailableProvider:
-    """Takes the place of a provider that cannot be called. Each call says why."""
-
-    def __init__(self, error_type: type[ProviderError], reason: str) -> None:
-        self._error_type = error_type
-        self._reason = reason
-
-    async def complete(self, request: ChatRequest, model: Model, timeouts: Timeouts) -> Completion:
-        """Raise."""
-        raise self._error_type(self._reason)
-
-    async def stream(self, request: ChatRequest, model: Model, timeouts: Timeouts) -> AsyncGenerator[Chunk]:
-        """Raise."""
-        raise self._error_type(self._reason)
-        yield  # makes this a generator, as the protocol needs it
-
-    async def aclose(self) -> None:
-        """Do nothing: nothing is open."""
-
-
-def open_providers(config: Config, transport: Transport, observe: Observe | None = None) -> dict[str, Provider]:
-    """Return a provider for each one that the configuration names, by id. None of them is called yet."""
-    return {provider.id: _open(provider, transport, observe) for provider in config.providers.values()}
-
-
-def _open(provider: ProviderSettings, transport: Transport, observe: Observe | None) -> Provider:
-    if provider.dialect == ECHO:
-        return EchoProvider()
-    if provider.unavailable:
-        return UnavailableProvider(ProviderAuthError, provider.unavailable)
-    return HttpProvider(provider, provider_dialect(provider), _sender(provider, transport), observe)
-
-
-def _sender(provider: ProviderSettings, transport: Transport) -> Sender:
-    """Return the transport, or a sender that signs requests before they go to it."""
-    authorized = provider.api_key or any(name.lower() == "authorization" for name in provider.headers)
-    if not rules_of(provider.dialect).aws or authorized:
-        return transport
-    from semroute.providers.aws_signing import SigningSender  # this module imports botocore
-
-    return SigningSender(transport, provider.region, provider.headers)
+def _with_notes(completion: Completion, wire: WireRequest) -> Completion:
+    """Add to a whole answer what only the request knows, and translate names back into the caller's own."""
+    if wire.dropped or wire.adapted or wire.model:
+        notes = (*wire.dropped, *wire.adapted)
+        completion = replace(completion, dropped=notes, model=completion.model or wire.model)
+    return Restorer(wire.renamed).completion(completion) if wire.renamed else completion

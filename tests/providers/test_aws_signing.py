@@ -27,8 +27,7 @@ from semroute.config.schema.routes import Default
 from semroute.errors import ProviderAuthError, ProviderTimeoutError
 from semroute.messages import ChatRequest, Message, Text
 from semroute.providers import trace_context
-from semroute.providers.http_provider import open_providers
-from semroute.providers.provider import Provider
+from semroute.providers.provider import Provider, open_providers
 from semroute.providers.transport import Transport
 from tests.vendors.bedrock import BedrockVendor
 from tests.vendors.server import GREETING, Refused, Seen, VendorServer

@@ -40,10 +40,11 @@ from semroute.errors import (
     UnsupportedError,
 )
 from semroute.messages import ChatRequest, Chunk, Message, Text, ToolCall, Usage
-from semroute.providers import http_provider, trace_context
-from semroute.providers.answer_reader import Reader
+from semroute.providers import http_provider, stream_reading, trace_context
 from semroute.providers.echo import EchoProvider
-from semroute.providers.http_provider import HttpProvider, open_providers
+from semroute.providers.http_provider import HttpProvider
+from semroute.providers.provider import open_providers
+from semroute.providers.stream_reading import Reader, StreamWatch
 from semroute.providers.transport import MAX_ANSWER_BYTES, Transport
 from tests.providers.fault_server import FaultServer
 from tests.providers.scenarios import CACHED_TOKENS, PROMPT_TOKENS, TEXT, TOOL_ARGUMENTS, WORDS
@@ -337,7 +338,7 @@ async def test_a_cut_after_the_finish_reason_is_no_failure(provider: HttpProvide
 async def test_a_stall_after_the_finish_reason_is_no_failure(
     provider: HttpProvider, server: FaultServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http_provider, "FINISHED_GRACE_S", 0.1)
+    monkeypatch.setattr(stream_reading, "FINISHED_GRACE_S", 0.1)
     chunks = await collect(provider, f"stall-after-{len(WORDS) + 2}")
     assert (text_of(chunks), chunks[-1].finish_reason) == (TEXT, "stop")
     assert await gone(server)
@@ -380,8 +381,8 @@ async def test_what_is_behind_a_provider_is_not_passed_on(provider: HttpProvider
 async def test_text_may_stall_for_less_long_than_calls(
     provider: HttpProvider, monkeypatch: pytest.MonkeyPatch, said: str
 ) -> None:
-    monkeypatch.setattr(http_provider, "TEXT_STALL_S", 0.1)
-    monkeypatch.setattr(http_provider, "STALL_S", 0.2)
+    monkeypatch.setattr(stream_reading, "TEXT_STALL_S", 0.1)
+    monkeypatch.setattr(stream_reading, "STALL_S", 0.2)
     scenario, limit_s = {"text": ("stall-after-3", "0.1"), "a tool call": ("tools-stall", "0.2")}[said]
     with pytest.raises(ProviderTimeoutError, match=f"^the stream stalled for {limit_s} s$"):
         await collect(provider, scenario, Timeouts())
@@ -526,7 +527,7 @@ async def test_white_space_before_a_stream_is_not_kept() -> None:
         async def read(self) -> bytes:
             return self.pieces.pop(0)
 
-    assert await http_provider._first(Blank(), http_provider._Watch(PATIENT)) == b"\n\ndata: x\n\n"  # type: ignore[arg-type]
+    assert await StreamWatch(PATIENT).first(Blank()) == b"\n\ndata: x\n\n"  # type: ignore[arg-type]
 
 
 async def test_the_callers_version_replaces_ours_and_not_the_one_of_the_route_files() -> None:
