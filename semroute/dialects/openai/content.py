@@ -285,3 +285,8 @@ def drop_logprobs(answer: dict[str, Any]) -> None:
     for choice in objects_of(answer.get("choices")):
         if "logprobs" in choice:
             choice["logprobs"] = None
+
+
+def thinking_chunk(text: str) -> dict[str, Any]:
+    """Render a thought as part of a message's content. Source: https://docs.mistral.ai/api/#tag/chat."""
+    return {"type": "thinking", "thinking": [{"type": "text", "text": text}]}

@@ -1,6 +1,7 @@
-"""Changes a body in one of OpenAI's two dialects to what the chosen model accepts, and carries fields between them.
+"""Changes a body in one of OpenAI's two dialects to what the chosen model and its server accept.
 
-A caller's own body is changed too. Callers write it for one model, and routing may choose another.
+A caller's own body is changed too: callers write it for one model, and routing may choose another. Fields that only
+OpenAI has are carried from one of the two dialects to the other.
 """
 
 from __future__ import annotations
@@ -8,9 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from semroute.config.presets import PRIVATE_FIELDS, Preset
 from semroute.config.schema.models import Model
+from semroute.dialects.gemini.models import traits_of as gemini_traits
+from semroute.dialects.openai.content import parse_schema, thinking_chunk, with_signatures, without
 from semroute.dialects.openai.models import Traits, traits_of
 from semroute.dialects.shared.dropped import Dropped
+from semroute.dialects.shared.json_output import instruction
 from semroute.dialects.shared.model_abilities import EFFORTS, fitting_effort
 from semroute.errors import UnsupportedError
 from semroute.messages import ChatRequest, Effort
@@ -25,6 +30,9 @@ _MINDED = frozenset({"reasoning_effort", "prompt_cache_options", "service_tier",
 _OF_5_6 = ("mode", "context")
 SHARED = ("prompt_cache_key", "prompt_cache_options", "prompt_cache_retention")
 """Fields with the same name and meaning in both dialects, which a `ChatRequest` does not hold."""
+NEWER = ("prompt_cache_options", "prompt_cache_retention")
+"""OpenAI's fields that no other server knows."""
+LIMIT_FIELDS = ("max_tokens", "max_completion_tokens")
 
 
 def suit_chat(body: dict[str, Any], server: str, model: Model, dropped: Dropped) -> None:
@@ -135,6 +143,76 @@ def _put(body: dict[str, Any], name: str, value: object) -> None:
         body[name] = value
     else:
         body.pop(name, None)
+
+
+# --- changes for one server -------------------------------------------------------------------------------------------
+
+
+def suit_server(body: dict[str, Any], preset: Preset, model: Model, dropped: Dropped) -> None:
+    """Change a body, also a caller's own, to what the server accepts."""
+    for field in LIMIT_FIELDS:
+        if preset.limit_field not in ("", field) and field in body:
+            body.setdefault(preset.limit_field, body.pop(field))
+    for field in preset.drop if preset.of_openai else (*preset.drop, *NEWER):
+        if field in body and _asks(field, body.pop(field)):
+            dropped.add(field)
+    tier = body.get("service_tier")
+    if preset.tiers and tier is not None and tier not in preset.tiers:
+        dropped.add_given(**{f"service_tier {tier}": tier != "default"})
+        del body["service_tier"]
+    body |= {name: body.pop(field) for field, name in preset.rename.items() if field in body}
+    if not preset.json_schema and isinstance(body.get("messages"), list):
+        _instruct(body)
+    if isinstance(messages := body.get("messages"), list):
+        body["messages"] = _suited_messages(messages, preset, model, dropped)
+
+
+def _instruct(body: dict[str, Any]) -> None:
+    """Replace a JSON Schema by JSON mode and an instruction."""
+    match body.get("response_format"):
+        case {"type": "json_schema", "json_schema": dict(fields)}:
+            text = instruction(parse_schema(fields))
+            body["messages"] = [{"role": "system", "content": text}, *body["messages"]]
+            body["response_format"] = {"type": "json_object"}
+
+
+def _asks(field: str, value: object) -> bool:
+    return value not in (None, False, [], {}) and not (field == "n" and value == 1)
+
+
+def _suited_messages(messages: list[Any], preset: Preset, model: Model, dropped: Dropped) -> list[Any]:
+    messages = without(PRIVATE_FIELDS.difference(preset.own_fields), messages)  # many servers refuse these
+    if preset.call_signatures and gemini_traits(model.name).signs_calls:
+        messages = with_signatures(messages)
+    if preset.developer and not preset.message_drop and not preset.thoughts:
+        return messages  # as they are: most servers take all forms
+    reasons = "reasoning" in model.features
+    return [_suited(message, preset, reasons, dropped) for message in messages]
+
+
+def _suited(message: Any, preset: Preset, reasons: bool, dropped: Dropped) -> Any:
+    if not isinstance(message, dict):
+        return message
+    thought = message.get("reasoning_content")
+    if preset.thoughts == "chunks" and reasons and isinstance(thought, str) and thought:
+        message = _with_chunk(message, thought)
+    refused = [field for field in preset.message_drop if field in message]
+    if refused:
+        dropped.add_given(**{f"messages.{field}": _asks(field, message[field]) for field in refused})
+        message = {field: value for field, value in message.items() if field not in refused}
+    if message.get("role") == "developer" and not preset.developer:
+        message = {**message, "role": "system"}
+    if message.get("role") == "assistant" and preset.thoughts == "reasoning_content":
+        message = {"reasoning_content": "", **message}
+    return message
+
+
+def _with_chunk(message: dict[str, Any], thought: str) -> dict[str, Any]:
+    """Move the thought of a message into its content."""
+    content = message.get("content")
+    said = [{"type": "text", "text": content}] if isinstance(content, str) and content else content or []
+    rest = {field: value for field, value in message.items() if field != "reasoning_content"}
+    return {**rest, "content": [thinking_chunk(thought), *said]}
 
 
 # --- from one of the two dialects to the other ------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import msgspec
 from semroute.config.presets import PLAIN, Preset
 from semroute.config.schema.models import Model
 from semroute.dialects.gemini.embeddings import openai_body
-from semroute.dialects.openai.model_rules import carried_fields, suit_chat
+from semroute.dialects.openai.model_rules import carried_fields, suit_chat, suit_server
 from semroute.dialects.openai.provider_answer import (
     OWN_WORDS,
     ChatAnswer,
@@ -23,7 +23,7 @@ from semroute.dialects.openai.provider_answer import (
     usage_of,
     whole_parts_of,
 )
-from semroute.dialects.openai.provider_request import HEADERS, adapt, render_body
+from semroute.dialects.openai.provider_request import HEADERS, render_body
 from semroute.dialects.openai.provider_stream import OpenAIStreamParser
 from semroute.dialects.protocols import WireRequest
 from semroute.dialects.shared.answer_fields import finish_reason_of
@@ -86,7 +86,7 @@ class OpenAIProviderDialect:
             body["logprobs"] = True
         if request.stream and self._preset.stream_options:
             body["stream_options"] = {**(options if isinstance(options, dict) else {}), "include_usage": True}
-        adapt(body, self._preset, model, dropped)
+        suit_server(body, self._preset, model, dropped)
         suit_chat(body, self._preset.name, model, dropped)
         path = _path(self._preset.path, model.name, self._api_version)
         headers = headers_to_forward(request, self.name, HEADERS, dropped)

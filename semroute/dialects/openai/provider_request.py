@@ -1,4 +1,4 @@
-"""Writes requests in the form of Chat Completions, and adapts them to each compatible server.
+"""Writes requests of other dialects in the form of Chat Completions.
 
 Source: https://platform.openai.com/docs/api-reference/chat/create.
 """
@@ -7,21 +7,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from semroute.config.presets import PRIVATE_FIELDS, Preset
+from semroute.config.presets import Preset
 from semroute.config.schema.models import Model
-from semroute.dialects.gemini.models import traits_of as gemini_traits
 from semroute.dialects.openai.content import (
-    parse_schema,
     render_function,
     render_schema,
     render_signature,
-    with_signatures,
-    without,
+    thinking_chunk,
 )
 from semroute.dialects.shared.body_parsing import without_empty
 from semroute.dialects.shared.dropped import Dropped
 from semroute.dialects.shared.forwarded_headers import NAMES, Header
-from semroute.dialects.shared.json_output import instruction
 from semroute.dialects.shared.thinking import effort_of, wants_thinking
 from semroute.messages import (
     CacheTtl,
@@ -47,11 +43,6 @@ UNSIGNED = ("", "unsigned")
 """Origins of thoughts in plain text, which may come from a server that signs none."""
 HEADERS = (Header("openai-beta", NAMES, "https://github.com/openai/openai-python: 3.57.0", "2026-11-30", joins=True),)
 """Headers of callers that are forwarded, in Responses too."""
-NEWER = ("prompt_cache_options", "prompt_cache_retention")
-"""OpenAI's fields that no other server knows."""
-LIMIT_FIELDS = ("max_tokens", "max_completion_tokens")
-
-# --- a body for a request that came in another dialect ----------------------------------------------------------------
 
 
 def render_body(request: ChatRequest, model: Model, preset: Preset, dropped: Dropped) -> dict[str, Any]:
@@ -217,78 +208,3 @@ class _Messages:
             return None
         file = {"filename": part.name or "document", "file_data": part.url}
         return {"type": "file", "file": file, **_mark(part.cache, self._preset, self._dropped)}
-
-
-def thinking_chunk(text: str) -> dict[str, Any]:
-    """Render a thought as part of a message's content. Source: https://docs.mistral.ai/api/#tag/chat."""
-    return {"type": "thinking", "thinking": [{"type": "text", "text": text}]}
-
-
-# --- changes for one server -------------------------------------------------------------------------------------------
-
-
-def adapt(body: dict[str, Any], preset: Preset, model: Model, dropped: Dropped) -> None:
-    """Change a body, also a caller's own, to what the server accepts."""
-    for field in LIMIT_FIELDS:
-        if preset.limit_field not in ("", field) and field in body:
-            body.setdefault(preset.limit_field, body.pop(field))
-    for field in preset.drop if preset.of_openai else (*preset.drop, *NEWER):
-        if field in body and _asks(field, body.pop(field)):
-            dropped.add(field)
-    tier = body.get("service_tier")
-    if preset.tiers and tier is not None and tier not in preset.tiers:
-        dropped.add_given(**{f"service_tier {tier}": tier != "default"})
-        del body["service_tier"]
-    body |= {name: body.pop(field) for field, name in preset.rename.items() if field in body}
-    if not preset.json_schema and isinstance(body.get("messages"), list):
-        _instruct(body)
-    if isinstance(messages := body.get("messages"), list):
-        body["messages"] = _adapt_messages(messages, preset, model, dropped)
-
-
-def _instruct(body: dict[str, Any]) -> None:
-    """Replace a JSON Schema by JSON mode and an instruction."""
-    match body.get("response_format"):
-        case {"type": "json_schema", "json_schema": dict(fields)}:
-            text = instruction(parse_schema(fields))
-            body["messages"] = [{"role": "system", "content": text}, *body["messages"]]
-            body["response_format"] = {"type": "json_object"}
-
-
-def _asks(field: str, value: object) -> bool:
-    return value not in (None, False, [], {}) and not (field == "n" and value == 1)
-
-
-def _adapt_messages(messages: list[Any], preset: Preset, model: Model, dropped: Dropped) -> list[Any]:
-    messages = without(PRIVATE_FIELDS.difference(preset.own_fields), messages)  # many servers refuse these
-    if preset.call_signatures and gemini_traits(model.name).signs_calls:
-        messages = with_signatures(messages)
-    if preset.developer and not preset.message_drop and not preset.thoughts:
-        return messages  # as they are: most servers take all forms
-    reasons = "reasoning" in model.features
-    return [_adapt_message(message, preset, reasons, dropped) for message in messages]
-
-
-def _adapt_message(message: Any, preset: Preset, reasons: bool, dropped: Dropped) -> Any:
-    if not isinstance(message, dict):
-        return message
-    thought = message.get("reasoning_content")
-    if preset.thoughts == "chunks" and reasons and isinstance(thought, str) and thought:
-        message = _with_chunk(message, thought)
-    refused = [field for field in preset.message_drop if field in message]
-    if refused:
-        dropped.add_given(**{f"messages.{field}": _asks(field, message[field]) for field in refused})
-        message = {field: value for field, value in message.items() if field not in refused}
-    if message.get("role") == "developer" and not preset.developer:
-        message = {**message, "role": "system"}
-    if message.get("role") == "assistant" and preset.thoughts == "reasoning_content":
-        message = {"reasoning_content": "", **message}
-    return message
-
-
-def _with_chunk(message: dict[str, Any], thought: str) -> dict[str, Any]:
-    """Move the thought of a message into its content."""
-    content = message.get("content")
-    said = [{"type": "text", "text": content}] if isinstance(content, str) and content else content or []
-    rest = {field: value for field, value in message.items() if field != "reasoning_content"}
-    return {**rest, "content": [thinking_chunk(thought), *said]}
