@@ -25,21 +25,6 @@ MAX_HELD_CHARS = 65_536
 """Characters. No more than this is held back while it may be a repetition."""
 
 
-CONSTRAINED = ("guided_", "structured_outputs", "grammar", "regex", "ebnf", "format", "modalities")
-"""The beginnings of the names of fields that ask a server for another form of answer than plain text."""
-
-
-def may_go_on(request: ChatRequest) -> bool:
-    """Return whether another model may continue an answer to this request, as far as the request tells.
-
-    Two models can hardly write one JSON document, several answers, or the log-probabilities of one answer together. A
-    strict request wants the answer of one model, or none.
-    """
-    params = request.params
-    formed = params.json_output or params.json_schema is not None or params.logprobs or (params.n or 1) > 1
-    return not (formed or request.strict or any([name.startswith(CONSTRAINED) for name in request.unread]))
-
-
 def continuation(request: ChatRequest, said: str, *, prefill: bool) -> ChatRequest:
     """Return the request for the text after `said`, which becomes the last turn of the assistant.
 

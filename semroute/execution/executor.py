@@ -1,7 +1,7 @@
 """Try the models of a plan until one answers, within one deadline: retries, pauses, fallback, hedging.
 
 `faults.FAULTS` says what a failure leads to, `backoff.pause` how long a pause is, and `deployments` which model may be
-called now. This module only combines them. `first_answer` gives whole answers, `stream_recovery.first_stream` gives
+called now. This module only combines them. `first_answer` gives whole answers, `streaming.first_stream` gives
 streamed ones.
 """
 

@@ -14,7 +14,6 @@ from semroute.config.schema.models import Model
 from semroute.config.schema.policies import Policy
 from semroute.config.schema.resilience import UNWRITTEN_S, Timeouts
 from semroute.errors import ContentPolicyError, ProviderError, ProviderTimeoutError
-from semroute.execution.continuation_request import may_go_on
 from semroute.execution.deployments import Deployments, Permit
 from semroute.execution.faults import fault_of
 from semroute.execution.hedging import BEATEN
@@ -29,6 +28,8 @@ FAIR_SHARE = 0.25
 """If a deadline leaves a call less than this share of a route's time limit, a timeout is not the provider's fault."""
 EARLY_S = 0.005
 """Seconds. A timer may end this much too early."""
+CONSTRAINED = ("guided_", "structured_outputs", "grammar", "regex", "ebnf", "format", "modalities")
+"""The beginnings of the names of fields that ask a server for another form of answer than plain text."""
 MAX_COUNTED_CHARS = 65_536
 """Characters of an answer that are kept to count its tokens. Only its end shows whether the provider counts them."""
 
@@ -64,8 +65,17 @@ class Work(Frozen, frozen=True, kw_only=True):
 
     @property
     def goes_on(self) -> bool:
-        """Return whether another model may continue a streamed answer that breaks, if it is only text so far."""
-        return self.request.stream and self.policy.stream.on_break == "continue" and may_go_on(self.request)
+        """Return whether another model may continue a streamed answer that breaks, if it is only text so far.
+
+        Two models can hardly write one JSON document, several answers, or the log-probabilities of one answer together.
+        A strict request wants the answer of one model, or none.
+        """
+        request = self.request
+        if not request.stream or request.strict or self.policy.stream.on_break != "continue":
+            return False
+        params = request.params
+        formed = params.json_output or params.json_schema is not None or params.logprobs or (params.n or 1) > 1
+        return not (formed or any([name.startswith(CONSTRAINED) for name in request.unread]))
 
     @property
     def whole(self) -> bool:

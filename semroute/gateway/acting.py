@@ -20,8 +20,7 @@ from semroute.execution.grading import Grader
 from semroute.execution.judge_health import JudgeHealth
 from semroute.execution.model_call import Work
 from semroute.execution.output_contract import Contract
-from semroute.execution.stream_recovery import ContinuedStream, first_stream
-from semroute.execution.streaming import OpenStream
+from semroute.execution.streaming import ContinuedStream, OpenStream, first_stream
 from semroute.gateway.gathering import RequestContext
 from semroute.gateway.recording import Account
 from semroute.messages import CHAT, Chunk, Completion

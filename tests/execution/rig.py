@@ -15,7 +15,7 @@ from semroute.errors import SemrouteError
 from semroute.execution.deployments import Deployments
 from semroute.execution.executor import first_answer
 from semroute.execution.model_call import Work
-from semroute.execution.stream_recovery import first_stream
+from semroute.execution.streaming import first_stream
 from semroute.messages import ChatRequest, Chunk, Message, Text, Usage
 from semroute.providers.http_provider import HttpProvider
 from semroute.providers.transport import Transport

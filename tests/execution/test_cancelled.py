@@ -13,7 +13,7 @@ from semroute.config.schema.providers import ProviderSettings
 from semroute.dialects.openai.provider import OpenAIProviderDialect
 from semroute.execution.executor import first_answer
 from semroute.execution.model_call import Work
-from semroute.execution.stream_recovery import first_stream
+from semroute.execution.streaming import first_stream
 from semroute.messages import Message, Text
 from semroute.providers.http_provider import HttpProvider
 from semroute.providers.transport import Transport

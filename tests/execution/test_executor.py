@@ -27,7 +27,7 @@ from semroute.execution.clock import Clock
 from semroute.execution.deployments import Deployments
 from semroute.execution.executor import Execution, first_answer
 from semroute.execution.model_call import Work
-from semroute.execution.stream_recovery import first_stream
+from semroute.execution.streaming import first_stream
 from semroute.messages import Chunk, JsonSchema, Params, Usage, total
 from semroute.record import Attempt
 from tests.execution.rig import PATIENT, QUICK, Rig, rig
@@ -279,7 +279,7 @@ async def test_who_is_given_little_of_the_deadline_is_not_blamed_for_silence(exe
     model = execution.model("hang", breaker=BreakerSettings(failures=1))
     work = execution.work([model], stream=stream)
     hurried = Timeouts(connect_s=20, first_token_s=0.05, stall_s=0.05, total_s=0.05, stream_s=0.05)
-    call = streaming.stream_model if stream else model_call.call_model
+    call = streaming.OpenStream.open if stream else model_call.call_model
     with pytest.raises(ProviderTimeoutError):
         await call(work, model, hurried, [])
     assert execution.deployments.of(model).breaker.state(execution.deployments.clock.now()) == "closed"
@@ -298,7 +298,7 @@ async def test_a_stream_does_not_begin_with_nothing_for_ever(execution: Rig) -> 
     model = execution.model("ok")
     work = replace(execution.work([model], stream=True), providers={"ok": Empty()})
     with pytest.raises(BadAnswerError, match="began with 10000 events without content"):
-        await streaming.stream_model(work, model, PATIENT, [])
+        await streaming.OpenStream.open(work, model, PATIENT, [])
 
 
 async def test_a_defect_of_ours_holds_no_place(execution: Rig) -> None:
