@@ -1,6 +1,7 @@
-"""Makes the request for a provider, with a body within its limits, and puts the caller's own names into the answer.
+"""Makes the request for a provider: the caller's headers that go on, and a body within the provider's limits.
 
-`field_limits.py` lists the limits, and `limit_rules.py` holds the rules that a body is changed by.
+`forwarded_headers.py` and `field_limits.py` list these headers and limits. `limit_rules.py` holds the rules by which a
+body is changed. Names and ids that were changed are put back into the answer.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import hashlib
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 import msgspec
@@ -17,10 +19,14 @@ from semroute.config.schema.models import Model
 from semroute.dialects.protocols import WireRequest
 from semroute.dialects.shared.cache_marks import MOST_MARKS, fewer_marks
 from semroute.dialects.shared.dropped import Dropped
+from semroute.dialects.shared.forwarded_headers import Header
 from semroute.messages import CHAT, ChatRequest, Chunk, Completion, Part, ToolCall
 
 HASH_CHARS = 8
 """The length of the digest at the end of a shortened name. It keeps two names from becoming the same."""
+MAX_HEADER_CHARS = 2048
+"""The most characters of a forwarded header."""
+MAX_SHOWN_CHARS = 40
 _PLAIN = re.compile(r"[^a-zA-Z0-9_-]")
 
 
@@ -184,6 +190,28 @@ def _fit_items(value: list[Any], inner: Node, fitting: Fitting) -> list[Any]:
             changed = [*value] if changed is value else changed
             changed[place] = new
     return changed
+
+
+@cache
+def _pattern(takes: str) -> re.Pattern[str]:
+    return re.compile(takes, re.ASCII)
+
+
+def headers_to_forward(
+    request: ChatRequest, dialect: str, headers: Sequence[Header], dropped: Dropped
+) -> dict[str, str]:
+    """Return the caller's headers to forward to a provider of this dialect. Note values that cannot go on."""
+    found: dict[str, str] = {}
+    if request.dialect == dialect and request.headers:
+        for header in headers:
+            value = request.headers.get(header.name)
+            if value is None or not (value := value.strip()):  # most headers are missing
+                continue
+            if len(value) <= MAX_HEADER_CHARS and _pattern(header.takes).fullmatch(value):
+                found[header.name] = value
+            else:
+                dropped.add(f"header {header.name}: {value[:MAX_SHOWN_CHARS]!r}")
+    return found
 
 
 # --- the caller's own names and ids, put back -------------------------------------------------------------------------

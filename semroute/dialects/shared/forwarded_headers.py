@@ -6,17 +6,8 @@ or who asks come from the provider's entry in the route files. Keys are never fo
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
-from functools import cache
-
 from semroute.bases import Frozen
-from semroute.dialects.shared.dropped import Dropped
-from semroute.messages import ChatRequest
 
-MAX_CHARS = 2048
-"""The most characters of a forwarded header."""
-MAX_SHOWN = 40
 NAMES = r"[\w.=:/@-]+(?:[ \t]*,[ \t]*[\w.=:/@-]+)*"
 """A pattern for a list of names."""
 
@@ -53,25 +44,3 @@ NOT_FORWARDED: dict[str, str] = {
     "x-stainless-retry-count": "it counts the caller's retries",
 }
 """Headers of clients that are not forwarded, each with the reason. Nor is any header that no dialect names."""
-
-
-@cache
-def _pattern(takes: str) -> re.Pattern[str]:
-    return re.compile(takes, re.ASCII)
-
-
-def headers_to_forward(
-    request: ChatRequest, dialect: str, headers: Sequence[Header], dropped: Dropped
-) -> dict[str, str]:
-    """Return the caller's headers to forward to a provider of this dialect. Note values that cannot go on."""
-    found: dict[str, str] = {}
-    if request.dialect == dialect and request.headers:
-        for header in headers:
-            value = request.headers.get(header.name)
-            if value is None or not (value := value.strip()):  # most headers are missing
-                continue
-            if len(value) <= MAX_CHARS and _pattern(header.takes).fullmatch(value):
-                found[header.name] = value
-            else:
-                dropped.add(f"header {header.name}: {value[:MAX_SHOWN]!r}")
-    return found
