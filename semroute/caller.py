@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from functools import cached_property
 from typing import Any, Literal
 
 from semroute.bases import Frozen
@@ -12,7 +13,7 @@ Scope = Literal["route", "complete", "passthrough", "read", "admin"]
 enforced."""
 
 
-class Caller(Frozen, frozen=True, kw_only=True):
+class Caller(Frozen, frozen=True, kw_only=True, dict=True):
     """Who calls, and what the key allows. The defaults are those of a service without keys."""
 
     id: str = ""
@@ -49,18 +50,10 @@ class Caller(Frozen, frozen=True, kw_only=True):
             and self.usd_per_month is None
         )
 
-    @property
+    @cached_property
     def bounded(self) -> bool:
         """Return whether the key has limits or budgets of its own, or allows only some routes or models."""
-        return bool(
-            self.routes
-            or self.models
-            or self.requests_per_minute is not None
-            or self.tokens_per_minute is not None
-            or self.concurrency is not None
-            or self.usd_per_day is not None
-            or self.usd_per_month is not None
-        )
+        return self.restricted or self.limited
 
     def may_take(self, route: str | None) -> bool:
         """Return whether the key may use a route. None stands for requests that no route takes: all keys allow

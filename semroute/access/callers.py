@@ -15,14 +15,15 @@ from semroute.settings import PREFIX, Openness, Settings
 
 FROM_ENVIRONMENT = "env"
 _NOBODY = bytes(32)
+_ADMIN = Caller(id=FROM_ENVIRONMENT, name=f"{PREFIX}ADMIN_KEY")
+_API = Caller(id=FROM_ENVIRONMENT, name=f"{PREFIX}API_KEY", scopes=("route", "complete"))
 
 
-SCOPES: Mapping[Openness, tuple[Scope, ...]] = {
-    "keys": (),
-    "loopback": ("route", "complete", "read", "admin"),
-    "insecure": ("route", "complete"),
+WITHOUT_KEY: Mapping[Openness, Caller] = {
+    "loopback": Caller(scopes=("route", "complete", "read", "admin")),
+    "insecure": Caller(scopes=("route", "complete")),
 }
-"""The calls that need no key."""
+"""Who calls without a key. If every call needs one, there is nobody."""
 ASK = "send it as `Authorization: Bearer KEY`"
 
 
@@ -62,18 +63,17 @@ class Access:
         """Return the caller who sends a key. Empty: no key was sent. Raises `AccessError` if each call needs one."""
         if token and (holder := self._holder(token)) is not None:
             return holder
-        scopes = SCOPES[self.openness]
-        if not scopes:
+        if (visitor := WITHOUT_KEY.get(self.openness)) is None:
             raise AccessError(f"the key is missing or wrong: {ASK}")
-        return Caller(scopes=scopes)
+        return visitor
 
     def _holder(self, token: str) -> Caller | None:
         """Return the caller with this key. None: there is no such key."""
         given = digest(token)
         if self._admin is not None and hmac.compare_digest(given, self._admin):
-            return Caller(id=FROM_ENVIRONMENT, name=f"{PREFIX}ADMIN_KEY")
+            return _ADMIN
         if self._api is not None and hmac.compare_digest(given, self._api):
-            return Caller(id=FROM_ENVIRONMENT, name=f"{PREFIX}API_KEY", scopes=("route", "complete"))
+            return _API
         key = self._ring.get(key_id(token))
         if hmac.compare_digest(given, key.digest if key else _NOBODY) and key is not None:
             if key.ended(self._clock()):
