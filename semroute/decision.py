@@ -35,10 +35,6 @@ class Signals(Frozen, frozen=True, kw_only=True):
     thrift: float = 0.0
     """How far a budget that runs low moves the dial toward cheap, 0 to 1."""
 
-    def why_not(self, model_id: str) -> str | None:
-        """Return why a model cannot be called now, or None if it can."""
-        return self.unavailable.get(model_id) or self.open_breakers.get(model_id)
-
 
 class Nearest(Frozen, frozen=True, kw_only=True):
     """The utterance most like the prompt."""

@@ -25,7 +25,7 @@ from semroute.gateway.gathering import RequestContext
 from semroute.gateway.recording import Account
 from semroute.messages import CHAT, Chunk, Completion
 from semroute.router import Decided
-from semroute.routing.policy import is_too_long
+from semroute.routing.policy import away_reason, is_too_long
 
 
 class Means(NamedTuple):
@@ -171,7 +171,7 @@ class Call:
 
     def _no_model(self, rejected: dict[str, str]) -> SemrouteError:
         """Return the error for an empty plan. Either no model suits the request, or none can be called just now."""
-        if rejected and all(self._signals.why_not(model) is None for model in rejected):
+        if rejected and all(away_reason(model, self._signals) is None for model in rejected):
             reasons = "; ".join(f"{model}: {reason}" for model, reason in rejected.items())
             if all(is_too_long(reason) for reason in rejected.values()):
                 return ContextLengthError(f"no model of the plan has room for this request: {reasons}")

@@ -230,11 +230,12 @@ def decide(
     if not plan.models and not asked_by_name and not choice.named:
         plan, elsewhere = with_substitutes(plan, config.default.models, config.models, terms)
     first = plan.models[0] if plan.models else None
+    asks = reading.asks if reading is not None and choice.reason == "semantic" else ()
     return Decision(
         id=request.id,
         route=choice.route,
         reason=choice.reason,
-        explanation=choice.explanation + elsewhere + _asks_told(choice, reading),
+        explanation=choice.explanation + elsewhere + (_asks_told(asks) if asks else ""),
         confidence=choice.compared.confidence,
         threshold=choice.compared.threshold,
         margin=choice.compared.margin,
@@ -247,7 +248,7 @@ def decide(
         threshold_from=choice.compared.threshold_from,
         estimate=estimate(first, policy, facts.input_tokens, facts.max_tokens),
         config_version=config.version,
-        asks=reading.asks if reading is not None and choice.reason == "semantic" else (),
+        asks=asks,
         rule=choice.rule,
         narrowed_by=tuple(rule.name for rule in rules),
         not_compared=incomparable(config.rules, facts.metadata) if facts.metadata else (),
@@ -258,11 +259,9 @@ def decide(
     )
 
 
-def _asks_told(choice: Choice, reading: Reading | None) -> str:
-    """Name all asks of a prompt that has several. Empty: it has one."""
-    if reading is None or not reading.asks or choice.reason != "semantic":
-        return ""
-    each = ", ".join(name or "no route" for name in reading.asks)
+def _asks_told(asks: Sequence[str | None]) -> str:
+    """Name all asks of a prompt that has several."""
+    each = ", ".join(name or "no route" for name in asks)
     return f"; the prompt asks for several things ({each}), and the most demanding one decides"
 
 

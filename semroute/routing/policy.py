@@ -101,7 +101,7 @@ def pinned_plan(models: Iterable[Model], registry: Mapping[str, Model], terms: T
     for place, model in enumerate(models):
         kept: list[Offer] = []
         for one in with_deployments(model, registry):
-            if reason := terms.signals.why_not(one.id) or _narrowed(one, terms):
+            if reason := away_reason(one.id, terms.signals) or _narrowed(one, terms):
                 rejected[one.id] = reason
             else:
                 kept.append(_priced(one, place, terms))
@@ -125,6 +125,11 @@ def with_deployments(model: Model, registry: Mapping[str, Model]) -> tuple[Model
 
 
 # --- hard constraints -------------------------------------------------------------------------------------------------
+
+
+def away_reason(model_id: str, signals: Signals) -> str | None:
+    """Return why a model cannot be called now, or None if it can."""
+    return signals.unavailable.get(model_id) or signals.open_breakers.get(model_id)
 
 
 def unfit_reason(model: Model, facts: Facts) -> str | None:
@@ -174,7 +179,7 @@ def _narrowed(model: Model, terms: Terms) -> str | None:
 
 def _offer(model: Model, place: int, terms: Terms, rejected: dict[str, str]) -> Offer | None:
     """Estimate a model for the request. None: it must not be used, and `rejected` says why."""
-    reason = terms.signals.why_not(model.id) or unfit_reason(model, terms.facts)
+    reason = away_reason(model.id, terms.signals) or unfit_reason(model, terms.facts)
     if reason is None and terms.narrowing:
         reason = _narrowed(model, terms)
     if reason is None:

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from semroute.config.schema.models import Model
 from semroute.routing.difficulty import Standing
-from semroute.routing.policy import Plan, Terms, make_plan, resolve
+from semroute.routing.policy import Plan, Terms, away_reason, make_plan, resolve
 
 MAX_TOLD = 3
 """How many models the explanation lists with what they lack."""
@@ -25,7 +25,7 @@ def with_substitutes(
 
     A plan that is empty only because its models cannot be called now stays empty: they may be back in a moment.
     """
-    unable = {id_: why for id_, why in plan.rejected.items() if terms.signals.why_not(id_) is None}
+    unable = {id_: why for id_, why in plan.rejected.items() if away_reason(id_, terms.signals) is None}
     if not unable:
         return plan, ""
     told = ", ".join(f"{id_}: {why}" for id_, why in list(unable.items())[:MAX_TOLD])

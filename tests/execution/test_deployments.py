@@ -10,6 +10,7 @@ from semroute.execution.clock import Clock
 from semroute.execution.deployments import LONGEST_BLOCK_S, BusyError, Deployment, Deployments, PausedError
 from semroute.messages import CHAT, EMBEDDINGS
 from semroute.providers.rate_limit_headers import RateLimit, RateLimitState
+from semroute.routing.policy import away_reason
 
 
 class Hands:
@@ -95,8 +96,8 @@ def test_latency_is_a_moving_average() -> None:
     signals = deployments.signals({"other": "no key"}, 1)
     assert signals.latency_ms == {"m": 120}
     assert signals.in_flight == {"m": 1}
-    assert signals.why_not("other") == "no key"
-    assert signals.why_not("m") is None
+    assert away_reason("other", signals) == "no key"
+    assert away_reason("m", signals) is None
 
 
 def test_a_changed_entry_begins_anew_and_a_removed_one_is_forgotten() -> None:
