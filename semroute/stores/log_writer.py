@@ -111,7 +111,7 @@ class LogWriter:
     @property
     def _full(self) -> bool:
         """Return whether as much waits as may."""
-        return self.waiting >= self._limits().queue or self._taken_chars - self._done_chars >= MAX_CHARS
+        return self._taken - self._done >= self._limits().queue or self._taken_chars - self._done_chars >= MAX_CHARS
 
     def put(self, record: Record) -> bool:
         """Queue a record. False: the queue is full, so the record is dropped."""
@@ -126,7 +126,7 @@ class LogWriter:
 
     async def room(self) -> None:
         """Wait while the queue is full, if the settings say that a full queue slows requests."""
-        while self._full and self._limits().when_full == "slow":  # noqa: ASYNC110 - the thread that writes has no loop to set an event on
+        while self._limits().when_full == "slow" and self._full:  # noqa: ASYNC110 - the thread that writes has no loop to set an event on
             await asyncio.sleep(INTERVAL_S / 10)
 
     def flush(self, timeout_s: float = 10.0) -> bool:
