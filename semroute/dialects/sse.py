@@ -91,11 +91,14 @@ class EventParser:
         return [event for line in lines if (event := self._line(line)) is not None]
 
     def _line(self, line: bytes) -> Event | None:
+        """Take in a line. An empty one completes an event, which is returned."""
         if self._first_line:
             self._first_line = False
             line = line.removeprefix(BYTE_ORDER_MARK)
         if not line:
-            return self._dispatch()
+            name, data = self._name, self._data
+            self._name, self._data, self._held_bytes = "", [], 0
+            return Event(data=b"\n".join(data), name=name) if data else None
         field, _, value = line.partition(b":")
         value = value.removeprefix(b" ")
         if field == b"data":
@@ -103,11 +106,6 @@ class EventParser:
         elif field == b"event":
             self._name = value.decode("utf-8", "replace")
         return None
-
-    def _dispatch(self) -> Event | None:
-        name, data = self._name, self._data
-        self._name, self._data, self._held_bytes = "", [], 0
-        return Event(data=b"\n".join(data), name=name) if data else None
 
 
 def render(data: bytes, name: str = "") -> bytes:

@@ -76,7 +76,8 @@ class AnthropicStreamParser:
     """Reads the events of one streamed answer."""
 
     def __init__(self) -> None:
-        self._finished = False
+        self.finished = False
+        """Whether the answer has said why it ended."""
         self._usage = Counts()
         self._calls = 0
         self._open: dict[int, _Open] = {}
@@ -84,11 +85,6 @@ class AnthropicStreamParser:
         self._last = 0
         """The index of the block that began last."""
         self._id = self._model = self._thinker = ""
-
-    @property
-    def finished(self) -> bool:
-        """Whether the answer has said why it ended."""
-        return self._finished
 
     def event(self, event: Event) -> Chunk | None:
         """Return the chunk in an event. Raises a `ProviderError` for an error or malformed data."""
@@ -182,9 +178,9 @@ class AnthropicStreamParser:
 
     def _stop(self) -> dict[str, Any]:
         """End the answer. Some servers have not said why it ended."""
-        if self._finished:
+        if self.finished:
             return {}
-        self._finished = True
+        self.finished = True
         reason, _ = ended_by(None, calls=self._calls > 0)
         return {"parts": self._end_all(), "finish_reason": reason}
 
@@ -194,7 +190,7 @@ class AnthropicStreamParser:
             self._usage = newer(self._usage, usage)
         if delta.stop_reason is None:
             return {"usage": usage_of(self._usage)}
-        self._finished = True
+        self.finished = True
         reason, _ = ended_by(delta.stop_reason, calls=self._calls > 0)
         return {
             "parts": (*self._end_all(), *refusal_of(delta.stop_details)),

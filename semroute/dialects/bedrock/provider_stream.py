@@ -66,15 +66,11 @@ class BedrockStreamParser:
     """Reads the events of one streamed answer."""
 
     def __init__(self) -> None:
-        self._finished = False
+        self.finished = False
+        """Whether the answer has said why it ended."""
         self._calls = 0
         self._open: dict[int, _Open] = {}
         """The open calls, by the index of their block."""
-
-    @property
-    def finished(self) -> bool:
-        """Whether the answer has said why it ended."""
-        return self._finished
 
     def event(self, event: Event) -> Chunk | None:
         """Return the chunk in an event. Raises a `ProviderError` for an error or malformed data."""
@@ -95,7 +91,7 @@ class BedrockStreamParser:
                 fields = {"parts": self._end(piece.contentBlockIndex)}
             case "messageStop":
                 reason = finish_reason_of(piece.stopReason or "", event.data)
-                self._finished = True
+                self.finished = True
                 fields = {"finish_reason": as_said(reason, calls=self._calls > 0)}
             case "metadata":
                 fields = {"usage": usage_of(piece.usage), "service_tier": tier_of(piece.serviceTier)}

@@ -70,9 +70,12 @@ class OpenAIStreamParser:
 
     def __init__(self, preset: Preset = PLAIN) -> None:
         self._preset = preset
+        self.finished = False
+        """Whether every choice has said why it ended."""
         self._open: set[int] = set()
-        self._ended = False
-        self._calls = CallPieces()
+        """Choices that have begun and not ended."""
+        self._calls: CallPieces | None = None
+        """The calls of tools. None: none has come yet."""
         self._calling: set[int] = set()
         """Choices other than the first that call tools."""
         self._closed: set[int] = set()
@@ -82,11 +85,6 @@ class OpenAIStreamParser:
         """The caller asked for several choices."""
         self._anew = False
         """An event was not as OpenAI writes it, so its clients could not read it. The rest is rendered anew."""
-
-    @property
-    def finished(self) -> bool:
-        """Whether every choice has said why it ended."""
-        return self._ended and not self._open
 
     def event(self, event: Event) -> Chunk | None:
         """Return the chunk in an event, if any. Raises a `ProviderError` for an error or malformed data."""
@@ -146,6 +144,7 @@ class OpenAIStreamParser:
 
     def _ordered(self, said: ChatSaid, parts: tuple[Part, ...], answer: str) -> tuple[Part, ...]:
         """Return the parts with their calls in OpenAI's form, and note whether the server's own form is another."""
+        self._calls = self._calls or CallPieces()
         parts, odd = self._calls.ordered(said, parts, answer)
         self._anew = self._anew or odd or type(said.content) is list
         return parts
@@ -154,9 +153,12 @@ class OpenAIStreamParser:
         self, first: ChoicePiece, parts: tuple[Part, ...], reason: FinishReason, raw: bytes
     ) -> tuple[tuple[Part, ...], FinishReason, bytes]:
         """Return the last parts, why the answer ended, and the event with both."""
-        empty = () if first.finish_reason == "function_call" else self._calls.empty()
-        self._anew = self._anew or bool(empty) or first.finish_reason not in OWN_WORDS
-        return (*parts, *empty), *ended_by(reason, raw, calls=bool(self._calls))
+        calls = self._calls is not None and self._calls.any
+        if self._calls is not None and calls and first.finish_reason != "function_call":
+            empty = self._calls.empty()
+            parts, self._anew = (*parts, *empty), self._anew or bool(empty)
+        self._anew = self._anew or first.finish_reason not in OWN_WORDS
+        return parts, *ended_by(reason, raw, calls=calls)
 
     def _usage_elsewhere(self, piece: ChatEvent, first: ChoicePiece) -> Any:
         """Return the usage that Moonshot tells in the choice, and Groq in a field of its own."""
@@ -171,10 +173,11 @@ class OpenAIStreamParser:
             self._anew = self._anew or choice.finish_reason == ""
             if choice.index not in self._closed:
                 self._open.add(choice.index)
+                self.finished = False
             return None
         self._closed.add(choice.index)
         self._open.discard(choice.index)
-        self._ended = True
+        self.finished = not self._open
         return finish_reason_of(choice.finish_reason)
 
 
@@ -227,7 +230,9 @@ class CallPieces:
         """A number above that of every call so far."""
         self._last = 0
 
-    def __bool__(self) -> bool:
+    @property
+    def any(self) -> bool:
+        """Whether a call has begun."""
         return bool(self._begun)
 
     def ordered(self, said: ChatSaid, parts: tuple[Part, ...], answer: str) -> tuple[tuple[Part, ...], bool]:

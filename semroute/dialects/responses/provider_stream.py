@@ -78,14 +78,10 @@ class ResponsesStreamParser:
     """Reads the events of one streamed answer."""
 
     def __init__(self) -> None:
-        self._finished = False
+        self.finished = False
+        """Whether the answer has said why it ended."""
         self._told = ResponseFollower()
         self._id = self._model = ""
-
-    @property
-    def finished(self) -> bool:
-        """Whether the answer has said why it ended."""
-        return self._finished
 
     def event(self, event: Event) -> Chunk | None:
         """Return the chunk in an event. Raises a `ProviderError` for an error or malformed data."""
@@ -133,7 +129,7 @@ class ResponsesStreamParser:
             raise streamed_error(msgspec.json.encode({"error": answer.error or {"message": "the response failed"}}))
         if kind not in ("response.completed", "response.incomplete"):
             return {}
-        self._finished = True
+        self.finished = True
         return {
             "finish_reason": finish_reason_of(answer, self._told.has_calls),
             "usage": usage_of(answer.usage),
