@@ -188,7 +188,8 @@ class Router:
         request = model_aliases.resolve_aliases(config, asked) if config.aliases else asked
         facts = await inputs.facts(request)
         choice = choose_static(config, request, facts)
-        reading = await inputs.reading(facts.ask) if needs_reading(config, request, facts, choice) else Reading()
+        must_read = choice is None or needs_reading(config, request, facts, choice)
+        reading = await inputs.reading(facts.ask) if must_read else Reading()
         if choice is None:
             choice = choose_semantic(config, reading.match, facts)
             if config.classifier is not None:

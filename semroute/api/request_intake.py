@@ -90,12 +90,6 @@ class RequestPlaces:
         self._bytes_of[key] = of_key + more_bytes
 
 
-def _lower(counts: dict[str, int], key: str, amount: int) -> None:
-    counts[key] -= amount
-    if not counts[key]:
-        del counts[key]
-
-
 class Place:
     """The place of one request."""
 
@@ -115,12 +109,16 @@ class Place:
 
     def leave(self) -> None:
         """Give back the place and the room. A second call does nothing."""
-        places = self._places
+        places, key = self._places, self._key
         places._running -= 1
-        _lower(places._running_of, self._key, 1)
+        places._running_of[key] -= 1
+        if not places._running_of[key]:
+            del places._running_of[key]
         if self._held_bytes:
             places._bytes -= self._held_bytes
-            _lower(places._bytes_of, self._key, self._held_bytes)
+            places._bytes_of[key] -= self._held_bytes
+            if not places._bytes_of[key]:
+                del places._bytes_of[key]
 
 
 class BodyLimits(NamedTuple):

@@ -284,7 +284,7 @@ class Transport:
             raise ProviderConnectionError("the HTTP transport is closed")
         host = "the provider"
         try:
-            target = self._target(url)
+            target = self._targets.get(url) or self._target(url)
             host = target.host
             head = target.head(method, headers, len(body))
             connection = await self._connect(target, connect_s)

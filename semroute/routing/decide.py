@@ -166,10 +166,8 @@ def unreadable(config: Config, text: str, best: Candidate) -> bool:
     return foreign(text, best.nearest.utterance if best.nearest else "")
 
 
-def needs_reading(config: Config, request: ChatRequest, facts: Facts, choice: Choice | None) -> bool:
-    """Return whether the prompt must be embedded, to match it or because the policy needs its embedding."""
-    if choice is None:
-        return True
+def needs_reading(config: Config, request: ChatRequest, facts: Facts, choice: Choice) -> bool:
+    """Return whether the prompt must be embedded although it need not be matched: the policy needs its embedding."""
     difficulty = _policy(config, request, choice).difficulty
     return bool(facts.text) and difficulty is not None and difficulty.by != "complexity"
 

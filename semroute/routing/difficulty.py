@@ -24,6 +24,7 @@ import re
 from collections.abc import Sequence
 
 import numpy as np
+from msgspec.structs import replace
 
 from semroute.bases import Frozen
 from semroute.config.regular_expressions import compiled, contains_match, encodable
@@ -331,4 +332,4 @@ def _by_gain(offers: Sequence[Offer], learned: Sequence[Offer], standing: Standi
 
 
 def _noted(offer: Offer, note: str) -> Offer:
-    return offer.because(f"{note}; {offer.why}")
+    return replace(offer, why=f"{note}; {offer.why}")

@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from random import Random
 
+from msgspec.structs import replace
+
 from semroute.bases import Frozen
 from semroute.config.schema.models import LEAST_TOKENS, Model, deployment_ids
 from semroute.config.schema.policies import Policy
@@ -108,7 +110,7 @@ def pinned_plan(models: Iterable[Model], registry: Mapping[str, Model], terms: T
         if kept:
             head, *others = kept if len(kept) == 1 else _side_by_side(kept, model.balance, terms)
             why = "the request asks for it" if place == 0 else "the request names it next"
-            offers += [head.because(why), *_beside(head, others)]
+            offers += [replace(head, why=why), *_beside(head, others)]
     return Plan(models=tuple(offer.model for offer in offers), entries=tuple(map(_entry, offers)), rejected=rejected)
 
 
@@ -229,7 +231,7 @@ def _side_by_side(offers: list[Offer], how: str, terms: Terms) -> list[Offer]:
 def _with_room_first(offers: list[Offer], full: Mapping[str, str]) -> list[Offer]:
     """Put models whose limits leave no room behind the others."""
     waiting = [
-        one.because(f"after the others, because {full[one.model.id]}; {one.why}")
+        replace(one, why=f"after the others, because {full[one.model.id]}; {one.why}")
         for one in offers
         if one.model.id in full
     ]
@@ -238,7 +240,7 @@ def _with_room_first(offers: list[Offer], full: Mapping[str, str]) -> list[Offer
 
 def _beside(head: Offer, others: Iterable[Offer]) -> list[Offer]:
     group = head.model.group or head.model.id
-    return [offer.because(f"another deployment of {group}") for offer in others]
+    return [replace(offer, why=f"another deployment of {group}") for offer in others]
 
 
 def _entry(offer: Offer) -> PlanEntry:
@@ -274,7 +276,7 @@ def _select(offers: Sequence[Offer], terms: Terms, dial: float | None) -> list[O
     ordered = sorted(offers, key=key)
     if terms.facts.max_tokens is not None:
         ordered = _whole_first(ordered, key, terms.facts)
-    return [offer.because(f"{'next' if place else 'first'} by {what}") for place, offer in enumerate(ordered)]
+    return [replace(offer, why=f"{'next' if place else 'first'} by {what}") for place, offer in enumerate(ordered)]
 
 
 def _whole_first(ordered: list[Offer], key: Key, facts: Facts) -> list[Offer]:
@@ -309,7 +311,7 @@ def _staying(offers: list[Offer], stays_on: str, terms: Terms) -> list[Offer]:
     if home is None or asked or (terms.standing.rule is not None and home.quality < offers[0].quality):
         return offers
     others = (offer for offer in offers if offer is not home)
-    return [home.because(f"the conversation already uses it; {home.why}"), *others]
+    return [replace(home, why=f"the conversation already uses it; {home.why}"), *others]
 
 
 _ORDERS: dict[str, tuple[Key, str]] = {

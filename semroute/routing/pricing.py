@@ -7,7 +7,6 @@ from decimal import Decimal
 from typing import Any
 
 import msgspec
-from msgspec.structs import replace
 
 from semroute.bases import Frozen
 from semroute.config.schema.models import Model
@@ -121,7 +120,3 @@ class Offer(Frozen, frozen=True, kw_only=True):
     place: int
     """The position in the list that it comes from."""
     why: str = ""
-
-    def because(self, why: str) -> Offer:
-        """Return the same offer with another reason."""
-        return replace(self, why=why)

@@ -197,15 +197,18 @@ def test_a_share_is_matched_as_any_prompt_and_planned_by_what_was_learned() -> N
     assert decision.plan_details[0].why.startswith("strongest first, because the difficulty is unknown")
 
 
-def test_an_embedding_is_needed_to_match_and_for_what_it_tells() -> None:
+def test_an_embedding_is_needed_for_what_the_policy_reads_from_it() -> None:
     learned = config(*ALL, routes=(route(policy=Policy(difficulty=Difficulty(by="exemplars"))),))
-    choice = static(learned, model="auto:billing")
-    assert needs_reading(learned, request(), facts(), choice)
-    assert not needs_reading(learned, request(text=""), facts(""), choice)
-    assert not needs_reading(CONFIG, request(), facts(), static(model="small"))
-    assert needs_reading(CONFIG, request(), facts(), None)
     simple = config(*ALL, routes=(route(policy=Policy(difficulty=Difficulty())),))
-    assert not needs_reading(simple, request(), facts(), static(simple, model="auto:billing"))
+    for made, asked_for, text, needed in (
+        (learned, "auto:billing", "hi", True),
+        (learned, "auto:billing", "", False),
+        (CONFIG, "small", "hi", False),
+        (simple, "auto:billing", "hi", False),
+    ):
+        choice = static(made, model=asked_for)
+        assert choice is not None
+        assert needs_reading(made, request(text=text), facts(text), choice) == needed
 
 
 def test_the_decision_shows_the_difficulty_and_its_parts() -> None:
