@@ -27,7 +27,6 @@ from semroute.api.streamed_responses import (
     Presence,
     StreamSource,
 )
-from semroute.caller import Caller
 from semroute.config.schema.resilience import STALL_S
 from semroute.config.schema.rules import SECRET_HEADERS
 from semroute.dialects import registry, sse
@@ -118,28 +117,28 @@ async def answer(
             chat = with_headers(await read(asked, dialect, in_path), headers)
         except RequestError as error:
             raise error if memory is None else memory.where_asked(error) from None
-        return await _answer(request, caller, chat, dialect, receive, media_type, memory)
+        gateway: Gateway = request.app.state.gateway
+        books: Books = request.app.state.books
+        call = await gateway.open(chat, caller)
+        books.trace(chat.id, chat.headers)
+        if chat.stream:
+            source: StreamSource = CallStream(request, call, dialect, media_type)
+            source = source if memory is None else memory.keeping(source, chat)
+            return EventStream(source, Presence(receive), request.app.state.keepalive_s)
+        return await _whole(request, call, chat, dialect, receive, memory)
 
     return await make(request.receive) if key is None else answer_once(request, caller, body, key, make)
 
 
-async def _answer(
+async def _whole(
     request: AnyRequest,
-    caller: Caller,
+    call: Call,
     chat: ChatRequest,
     dialect: ClientDialect,
     receive: Receive,
-    media_type: str,
     memory: AnswerMemory | None,
 ) -> Response[Any]:
-    gateway: Gateway = request.app.state.gateway
-    call = await gateway.open(chat, caller)
-    books: Books = request.app.state.books
-    books.trace(chat.id, chat.headers)
-    if chat.stream:
-        source: StreamSource = CallStream(request, call, dialect, media_type)
-        source = source if memory is None else memory.keeping(source, chat)
-        return EventStream(source, Presence(receive), request.app.state.keepalive_s)
+    """Return the whole answer of a call."""
     try:
         with Presence(receive):
             completion = await call.complete()
