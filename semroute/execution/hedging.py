@@ -171,18 +171,11 @@ class Silences:
             if whole:
                 tokens = min(policy.expected_output_tokens, params.max_tokens or policy.expected_output_tokens)
                 floor_s = max(floor_s, tokens / TOKENS_PER_S)
-        return max(floor_s, self.longest_s(params.max_tokens if whole else None))
-
-    def longest_s(self, max_tokens: int | None) -> float:
-        """Return how long an answer may take, judging by earlier calls. 0: none of them was slow enough to matter.
-
-        `max_tokens`: the limit of an answer that comes whole. A shorter answer takes less time.
-        """
-        seen_s = 0.0
         if self._slow:
-            seen = sorted(_within(max_tokens, silent_s, tokens) for silent_s, tokens in self._answered)
-            seen_s = SLACK * seen[int(SLOWEST * len(seen))]
-        return max(seen_s, min(SLACK * self._unanswered_s, UNPROVEN_S))
+            limit = params.max_tokens if whole else None  # an answer with a lower limit takes less time
+            seen = sorted(_within(limit, silent_s, tokens) for silent_s, tokens in self._answered)
+            floor_s = max(floor_s, SLACK * seen[int(SLOWEST * len(seen))])
+        return max(floor_s, min(SLACK * self._unanswered_s, UNPROVEN_S))
 
 
 def _within(max_tokens: int | None, silent_s: float, tokens: int) -> float:
