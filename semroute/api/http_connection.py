@@ -97,7 +97,10 @@ class Connection(HttpToolsProtocol):
         """Wait for the first head."""
         super().connection_made(transport)
         transport.set_write_buffer_limits(high=HIGH_WATER_BYTES)
-        _limit_unsent(transport)
+        option, wire = getattr(socket, "TCP_NOTSENT_LOWAT", None), transport.get_extra_info("socket")
+        if option is not None and wire is not None:  # some systems have no such option
+            with contextlib.suppress(OSError):  # not TCP, such as the Unix socket of a proxy on this machine
+                wire.setsockopt(socket.IPPROTO_TCP, option, UNSENT_BYTES)
         self._late = self.loop.call_later(HEAD_S, self._refuse_late)
         if len(self.connections) > self._max_connections:
             self._make_room()
@@ -286,11 +289,3 @@ class Connection(HttpToolsProtocol):
             self._close()
         else:
             self.abort()
-
-
-def _limit_unsent(transport: asyncio.Transport) -> None:
-    option = getattr(socket, "TCP_NOTSENT_LOWAT", None)  # not on every system
-    wire = transport.get_extra_info("socket")
-    if option is not None and wire is not None:
-        with contextlib.suppress(OSError):  # not TCP, such as the Unix socket of a proxy on this machine
-            wire.setsockopt(socket.IPPROTO_TCP, option, UNSENT_BYTES)

@@ -88,24 +88,22 @@ class EventParser:
         lines = [b"".join(self._unfinished), *others]
         self._unfinished = [lines.pop()]
         self._between = not lines[-1] and not self._unfinished[0]
-        return [event for line in lines if (event := self._line(line)) is not None]
-
-    def _line(self, line: bytes) -> Event | None:
-        """Take in a line. An empty one completes an event, which is returned."""
         if self._first_line:
             self._first_line = False
-            line = line.removeprefix(BYTE_ORDER_MARK)
-        if not line:
-            name, data = self._name, self._data
-            self._name, self._data, self._held_bytes = "", [], 0
-            return Event(data=b"\n".join(data), name=name) if data else None
-        field, _, value = line.partition(b":")
-        value = value.removeprefix(b" ")
-        if field == b"data":
-            self._data.append(value)
-        elif field == b"event":
-            self._name = value.decode("utf-8", "replace")
-        return None
+            lines[0] = lines[0].removeprefix(BYTE_ORDER_MARK)
+        events = []
+        for line in lines:
+            if not line:  # it completes an event
+                if self._data:
+                    events.append(Event(data=b"\n".join(self._data), name=self._name))
+                self._name, self._data, self._held_bytes = "", [], 0
+                continue
+            field, _, value = line.partition(b":")
+            if field == b"data":
+                self._data.append(value.removeprefix(b" "))
+            elif field == b"event":
+                self._name = value.removeprefix(b" ").decode("utf-8", "replace")
+        return events
 
 
 def render(data: bytes, name: str = "") -> bytes:

@@ -10,7 +10,7 @@ from bench import faults
 from bench.fault_cases import DEFAULTS, Case
 from semroute.config.schema.policies import Policy
 from semroute.execution import hedging
-from semroute.providers import http_provider
+from semroute.providers import stream_reading
 from tests.execution.rig import Rig
 
 
@@ -24,7 +24,7 @@ def test_every_fault_ends_in_a_whole_answer_or_a_clear_error(capsys: pytest.Capt
 @pytest.mark.parametrize("case", [case for case in DEFAULTS if "refused" not in case.plan], ids=lambda case: case.name)
 async def test_the_defaults_stand_it(execution: Rig, monkeypatch: pytest.MonkeyPatch, case: Case) -> None:
     monkeypatch.setattr(hedging, "FLOOR_S", 0.3)
-    monkeypatch.setattr(http_provider, "TEXT_STALL_S", 0.3)
+    monkeypatch.setattr(stream_reading, "TEXT_STALL_S", 0.3)
     retry = replace(Policy().retry, max_wait_s=Policy().retry.max_wait_s if "retry" in case.plan[0] else 0.2)
     plan = [scenario.replace("late-close-60", "late-close-3") for scenario in case.plan]
     models = [execution.model(scenario, features=("tools", "json")) for scenario in plan]
