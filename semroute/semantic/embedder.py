@@ -215,8 +215,8 @@ class FastEmbedEmbedder:
         return [self._pieces(self._window(text)) for text in texts]
 
     def _window(self, text: str) -> str:
-        """Cut a text by characters first, so that little of a long one is tokenised."""
-        return bound_text(text, _CHARS_PER_TOKEN * self._max_tokens // 2)
+        """Cut a long text by characters first, so that little of it is tokenised."""
+        return bound_text(text, side) if len(text) > 2 * (side := _CHARS_PER_TOKEN * self._max_tokens // 2) else text
 
     def _pieces(self, window: str) -> list[int]:
         """The ids of `_bound`. The bundled tokenizer splits plain text into words first, and many were seen before."""

@@ -6,14 +6,12 @@ _WORD_CHARS = 100  # how far a cut may move to meet white space; WordPiece itsel
 
 
 def bound_text(text: str, side_chars: int) -> str:
-    """Return the head and the tail of a long text, joined by a newline. A short text stays as it is.
+    """Return the head and the tail of a long text, joined by a newline.
 
     Head and tail have at most `side_chars` characters each. If a cut falls inside a word, the rest of the word is
     dropped, up to 100 characters. In text without white space (Chinese, base64) nothing is dropped. White space at the
-    ends of a long text does not count.
+    ends does not count: a text that is short without it is returned whole.
     """
-    if len(text) <= 2 * side_chars:
-        return text
     text = text.strip()
     if len(text) <= 2 * side_chars:
         return text
