@@ -34,7 +34,7 @@ FINISHED_GRACE_S = 5.0
 
 
 class StreamWatch:
-    """The deadline for the next piece of a stream: first that for the first content, then that for a stall.
+    """Reads the pieces of a stream within a deadline each: first that for the first content, then that for a stall.
 
     It also measures how long the consumer of the stream was away, because that is not the provider's fault.
     """

@@ -30,83 +30,26 @@ MAX_SHOWN_CHARS = 40
 _PLAIN = re.compile(r"[^a-zA-Z0-9_-]")
 
 
-def shorten(value: str, chars: int) -> str:
-    """Shorten a name to letters, digits, `_` and `-`. The same value gives the same name each time."""
-    digest = hashlib.sha256(value.encode("utf-8", "surrogatepass")).hexdigest()[:HASH_CHARS]
-    head = _PLAIN.sub("_", value[:chars])
-    head = head if head[:1].isalpha() or head[:1] == "_" else f"_{head}"
-    return f"{head[: chars - HASH_CHARS - 1]}_{digest}"
+def headers_to_forward(
+    request: ChatRequest, dialect: str, headers: Sequence[Header], dropped: Dropped
+) -> dict[str, str]:
+    """Return the caller's headers to forward to a provider of this dialect. Note values that cannot go on."""
+    found: dict[str, str] = {}
+    if request.dialect == dialect and request.headers:
+        for header in headers:
+            value = request.headers.get(header.name)
+            if value is None or not (value := value.strip()):  # most headers are missing
+                continue
+            if len(value) <= MAX_HEADER_CHARS and _pattern(header.takes).fullmatch(value):
+                found[header.name] = value
+            else:
+                dropped.add(f"header {header.name}: {value[:MAX_SHOWN_CHARS]!r}")
+    return found
 
 
-class Fitting:
-    """The state of one request while its body is changed."""
-
-    def __init__(self, dropped: Dropped, model: Model, input_tokens: int = 0) -> None:
-        """`input_tokens` is how many tokens the request sends, as far as they were counted."""
-        self.dropped = dropped
-        self.model = model
-        self.input_tokens = input_tokens
-        self.renamed: dict[str, str] = {}
-        """The value that is sent, and what the caller wrote."""
-        self._seen: dict[str, int] = {}
-        self._waiting: dict[str, deque[str]] = {}
-        self._answered: dict[str, str] = {}
-
-    def rename(self, value: str, sent: str, what: str) -> str:
-        """Replace a name or an id. It is changed back in the answer."""
-        self.renamed[sent] = value
-        self.dropped.adapt(f"{what}: sent in the provider's form")
-        return sent
-
-    def call(self, id_: str, form: Callable[[str], str | None], *, unique: bool) -> str:
-        """Return the id to send for a call. `form` returns another id if the provider refuses this one, else None."""
-        before = self._seen.get(id_, 0)
-        self._seen[id_] = before + 1
-        sent = form(f"{id_}#{before}") or shorten(f"{id_}#{before}", 40) if unique and before else form(id_)
-        sent = id_ if sent is None else self.rename(id_, sent, "messages.tool_calls.id")
-        self._waiting.setdefault(id_, deque()).append(sent)
-        return sent
-
-    def result(self, id_: str, form: Callable[[str], str | None]) -> str:
-        """Return the id to send for a result: that of its call. If several calls have the id, the oldest counts."""
-        if waiting := self._waiting.get(id_):
-            self._answered[id_] = waiting.popleft()
-        elif id_ not in self._answered:  # its call is not in the conversation
-            self._answered[id_] = form(id_) or id_
-        return self._answered[id_]
-
-
-Rule = Callable[[Any, Fitting], Any]
-
-
-_CONTAINERS = (dict, list)
-
-
-class Node:
-    """The rules for one place in a body, and for the places below it."""
-
-    __slots__ = ("each", "fields", "rules")
-
-    def __init__(self) -> None:
-        self.rules: list[Rule] = []
-        self.fields: dict[str, Node] = {}
-        self.each: Node | None = None
-        """The rules for each item, if this place is a list."""
-
-
-def tree(rules: Iterable[tuple[Sequence[str], Rule]]) -> Node:
-    """Make a tree of rules. In a path such as `messages[].tool_calls[].id`, `[]` is each item of a list."""
-    root = Node()
-    for paths, rule in rules:
-        for path in paths:
-            node = root
-            for step in path.replace("[]", ".[]").split("."):
-                if step != "[]":
-                    node = node.fields.setdefault(step, Node())
-                else:
-                    node.each = node = node.each or Node()
-            node.rules.append(rule)
-    return root
+@cache
+def _pattern(takes: str) -> re.Pattern[str]:
+    return re.compile(takes, re.ASCII)
 
 
 class Limits(NamedTuple):
@@ -147,6 +90,86 @@ def fitted(
         model="" if answers_name_model else model.name,
         endpoint=endpoint,
     )
+
+
+# --- how a body is changed --------------------------------------------------------------------------------------------
+
+
+class Fitting:
+    """The state of one request while its body is changed."""
+
+    def __init__(self, dropped: Dropped, model: Model, input_tokens: int = 0) -> None:
+        """`input_tokens` is how many tokens the request sends, as far as they were counted."""
+        self.dropped = dropped
+        self.model = model
+        self.input_tokens = input_tokens
+        self.renamed: dict[str, str] = {}
+        """The value that is sent, and what the caller wrote."""
+        self._seen: dict[str, int] = {}
+        self._waiting: dict[str, deque[str]] = {}
+        self._answered: dict[str, str] = {}
+
+    def rename(self, value: str, sent: str, what: str) -> str:
+        """Replace a name or an id. It is changed back in the answer."""
+        self.renamed[sent] = value
+        self.dropped.adapt(f"{what}: sent in the provider's form")
+        return sent
+
+    def call(self, id_: str, form: Callable[[str], str | None], *, unique: bool) -> str:
+        """Return the id to send for a call. `form` returns another id if the provider refuses this one, else None."""
+        before = self._seen.get(id_, 0)
+        self._seen[id_] = before + 1
+        sent = form(f"{id_}#{before}") or shorten(f"{id_}#{before}", 40) if unique and before else form(id_)
+        sent = id_ if sent is None else self.rename(id_, sent, "messages.tool_calls.id")
+        self._waiting.setdefault(id_, deque()).append(sent)
+        return sent
+
+    def result(self, id_: str, form: Callable[[str], str | None]) -> str:
+        """Return the id to send for a result: that of its call. If several calls have the id, the oldest counts."""
+        if waiting := self._waiting.get(id_):
+            self._answered[id_] = waiting.popleft()
+        elif id_ not in self._answered:  # its call is not in the conversation
+            self._answered[id_] = form(id_) or id_
+        return self._answered[id_]
+
+
+def shorten(value: str, chars: int) -> str:
+    """Shorten a name to letters, digits, `_` and `-`. The same value gives the same name each time."""
+    digest = hashlib.sha256(value.encode("utf-8", "surrogatepass")).hexdigest()[:HASH_CHARS]
+    head = _PLAIN.sub("_", value[:chars])
+    head = head if head[:1].isalpha() or head[:1] == "_" else f"_{head}"
+    return f"{head[: chars - HASH_CHARS - 1]}_{digest}"
+
+
+Rule = Callable[[Any, Fitting], Any]
+_CONTAINERS = (dict, list)
+
+
+class Node:
+    """The rules for one place in a body, and for the places below it."""
+
+    __slots__ = ("each", "fields", "rules")
+
+    def __init__(self) -> None:
+        self.rules: list[Rule] = []
+        self.fields: dict[str, Node] = {}
+        self.each: Node | None = None
+        """The rules for each item, if this place is a list."""
+
+
+def tree(rules: Iterable[tuple[Sequence[str], Rule]]) -> Node:
+    """Make a tree of rules. In a path such as `messages[].tool_calls[].id`, `[]` is each item of a list."""
+    root = Node()
+    for paths, rule in rules:
+        for path in paths:
+            node = root
+            for step in path.replace("[]", ".[]").split("."):
+                if step != "[]":
+                    node = node.fields.setdefault(step, Node())
+                else:
+                    node.each = node = node.each or Node()
+            node.rules.append(rule)
+    return root
 
 
 def fit(value: Any, node: Node, fitting: Fitting) -> Any:
@@ -190,28 +213,6 @@ def _fit_items(value: list[Any], inner: Node, fitting: Fitting) -> list[Any]:
             changed = [*value] if changed is value else changed
             changed[place] = new
     return changed
-
-
-@cache
-def _pattern(takes: str) -> re.Pattern[str]:
-    return re.compile(takes, re.ASCII)
-
-
-def headers_to_forward(
-    request: ChatRequest, dialect: str, headers: Sequence[Header], dropped: Dropped
-) -> dict[str, str]:
-    """Return the caller's headers to forward to a provider of this dialect. Note values that cannot go on."""
-    found: dict[str, str] = {}
-    if request.dialect == dialect and request.headers:
-        for header in headers:
-            value = request.headers.get(header.name)
-            if value is None or not (value := value.strip()):  # most headers are missing
-                continue
-            if len(value) <= MAX_HEADER_CHARS and _pattern(header.takes).fullmatch(value):
-                found[header.name] = value
-            else:
-                dropped.add(f"header {header.name}: {value[:MAX_SHOWN_CHARS]!r}")
-    return found
 
 
 # --- the caller's own names and ids, put back -------------------------------------------------------------------------
