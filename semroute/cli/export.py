@@ -31,10 +31,10 @@ def command(file: Path, since: datetime.datetime | None, until: datetime.datetim
     try:
         rows = SqlLog(database).export(Query(since=_timestamp(since), until=_timestamp(until)))
         if file.suffix == ".parquet":
-            count = _write_parquet(file, rows)
+            count = write_parquet(file, rows)
         else:
             with click.open_file(file, "wb") as out:
-                count = _write_lines(out, rows)
+                count = write_lines(out, rows)
     finally:
         database.close()
     if printed:
@@ -46,7 +46,8 @@ def _timestamp(moment: datetime.datetime | None) -> float | None:
     return None if moment is None else moment.replace(tzinfo=datetime.UTC).timestamp()
 
 
-def _write_lines(out: IO[bytes], rows: Iterable[dict[str, Any]]) -> int:
+def write_lines(out: IO[bytes], rows: Iterable[dict[str, Any]]) -> int:
+    """Write a JSON object on each line. Returns how many."""
     count = 0
     for row in rows:
         out.write(_encoder.encode(row) + b"\n")
@@ -54,7 +55,7 @@ def _write_lines(out: IO[bytes], rows: Iterable[dict[str, Any]]) -> int:
     return count
 
 
-def _write_parquet(file: Path, rows: Iterator[dict[str, Any]]) -> int:
+def write_parquet(file: Path, rows: Iterator[dict[str, Any]]) -> int:
     """Write the columns of the summary; `decision`, `attempts` and `scores` as JSON, money as decimal128."""
     try:
         import pyarrow as pa

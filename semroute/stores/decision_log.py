@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import starmap
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -22,6 +22,7 @@ _SUMMARY = ", ".join(log_rows.SUMMARY)
 _WHOLE = (
     ", ".join(f"d.{name}" for name in log_rows.SUMMARY) + ", b.block, b.body, b.embedding, b.scores, b.prompt, b.answer"
 )
+_SELECT_WHOLE = f"SELECT {_WHOLE} FROM decisions d JOIN bodies b ON b.id = d.id"
 _JUDGED = "at, model, tier, route, key_id, team, feature, reason, score, label, escalated"
 MAX_VERSIONS = 1000
 """The most configurations whose names of scores are kept."""
@@ -91,21 +92,28 @@ class SqlLog:
         """Return one whole record. None: no record that may be seen has this id."""
         seen, values = _seen(within, "d.")
         with self.database.transaction(write=False) as session:
-            found = _whole(session, f"WHERE d.id = ?{seen}", (id_, *values))
+            found = _whole(session, session.run(f"{_SELECT_WHOLE} WHERE d.id = ?{seen}", (id_, *values)))
         return found[0] if found else None
 
-    def export(self, query: Query) -> Iterator[dict[str, Any]]:
-        """Yield whole records with embeddings, oldest first."""
+    def export(
+        self, query: Query, *, after: str = "", on_torn: Callable[[str], None] | None = None
+    ) -> Iterator[dict[str, Any]]:
+        """Yield whole records with embeddings, oldest first.
+
+        `after`: only records with a higher id follow. `on_torn` is told of each record that cannot be read. Without it,
+        such a record ends the export with an error.
+        """
         where, values = _where(query, table="d.")
-        after = ""
+        further = f"{where} AND d.id > ? ORDER BY d.id LIMIT {MAX_PAGE}" if where else ""
+        further = further or f"WHERE d.id > ? ORDER BY d.id LIMIT {MAX_PAGE}"
         while True:
-            further = f"{where} AND d.id > ?" if where else "WHERE d.id > ?"
             with self.database.transaction(write=False) as session:
-                found = _whole(session, f"{further} ORDER BY d.id LIMIT {MAX_PAGE}", (*values, after))
+                rows = session.run(f"{_SELECT_WHOLE} {further}", (*values, after))
+                found = _whole(session, rows, on_torn)
             yield from found
-            if len(found) < MAX_PAGE:
+            if len(rows) < MAX_PAGE:
                 return
-            after = found[-1]["id"]
+            after = rows[-1][0]
 
     def stats(self, by: str, since_day: int, until_day: int) -> list[dict[str, Any]]:
         """Return totals by one dimension, or by `day`. Most requests come first; days come in order."""
@@ -240,24 +248,32 @@ def _unwritten(session: Session, batch: Sequence[LogEntry]) -> list[LogEntry]:
     return [entry for entry in batch if entry.id not in there]
 
 
-def _whole(session: Session, condition: str, values: Sequence[Any]) -> list[dict[str, Any]]:
-    rows = session.run(f"SELECT {_WHOLE} FROM decisions d JOIN bodies b ON b.id = d.id {condition}", values)
+def _whole(session: Session, rows: Sequence[Row], on_torn: Callable[[str], None] | None = None) -> list[dict[str, Any]]:
+    """Turn rows of `_SELECT_WHOLE` into whole records. `on_torn`: told of each row that cannot be read."""
     names: dict[str, str] = dict(session.run("SELECT version, names FROM score_names"))
     width = len(log_rows.SUMMARY)
-    blocks = _blocks(session, {row[width] for row in rows if row[width] is not None})
+    packed = _blocks(session, {row[width] for row in rows if row[width] is not None})
+    opened: dict[str, dict[str, log_rows.RecordDetails]] = {}
     found = []
     for row in rows:
         block, alone, *rest = row[width:]
-        body = log_rows.read_body(alone) if block is None else blocks[block][row[0]]
-        found.append(log_rows.whole(row[:width], body, tuple(rest), names.get(body.decision.config_version)))
+        try:
+            if block is not None and block not in opened:
+                opened[block] = log_rows.read_block(packed[block])
+            body = log_rows.read_body(alone) if block is None else opened[block][row[0]]
+            found.append(log_rows.whole(row[:width], body, tuple(rest), names.get(body.decision.config_version)))
+        except log_rows.UNREADABLE as error:
+            if on_torn is None:
+                raise
+            on_torn(f"record {row[0]}: its decision cannot be read: {type(error).__name__}: {error}")
     return found
 
 
-def _blocks(session: Session, wanted: set[str]) -> dict[str, dict[str, log_rows.RecordDetails]]:
+def _blocks(session: Session, wanted: set[str]) -> dict[str, bytes]:
     if not wanted:
         return {}
     sql = f"SELECT id, data FROM blocks WHERE id IN ({', '.join('?' * len(wanted))})"
-    return {name: log_rows.read_block(data) for name, data in session.run(sql, sorted(wanted))}
+    return dict(session.run(sql, sorted(wanted)))
 
 
 def _just_now(row: Row, models: set[str]) -> tuple[int, set[tuple[str, str]], int]:

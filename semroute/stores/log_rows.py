@@ -33,6 +33,9 @@ INSERT_BLOCK = "INSERT INTO blocks (id, data) VALUES (?, ?) ON CONFLICT DO NOTHI
 BLOCK = 64
 """How many bodies are compressed together. They are much alike, so this saves space."""
 
+UNREADABLE = (zlib.error, msgspec.DecodeError, struct.error, KeyError, ValueError)
+"""What reading a row raises if the row, or the block of its body, is damaged."""
+
 # Names that nearly every body holds. With them, a body of a kilobyte compresses to a third. Never edit them: old
 # bodies could not be read any more.
 _DICTIONARY_1 = (
