@@ -11,8 +11,8 @@ from semroute.cli.output import Bar, console, folder_of, print_json, progress_ba
 from semroute.config.config import Config
 from semroute.config.yaml_documents import parse
 from semroute.errors import RequestError
-from semroute.evaluation.labels import read_labelled
 from semroute.evaluation.thresholds import Tuning, tune
+from semroute.learning.labels import read_labelled
 from semroute.router import Router
 
 OVERLAY = "tuned.yaml"

@@ -10,9 +10,9 @@ from msgspec.structs import replace
 
 from semroute import Router
 from semroute.errors import RequestError
-from semroute.evaluation.labels import read_labelled
 from semroute.evaluation.measure import Outcome
 from semroute.evaluation.thresholds import point, rows_needed, tune
+from semroute.learning.labels import read_labelled
 
 NUMBERS = itertools.count()
 
