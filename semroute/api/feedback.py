@@ -55,7 +55,7 @@ class FeedbackBody(RouteFileStruct, frozen=True, kw_only=True):
     score: Annotated[float, Meta(ge=0, le=1)] | None = None
     """0 bad to 1 good."""
     label: Annotated[str, Meta(max_length=128)] | None = None
-    """The right route."""
+    """The right route. Empty: no route should have taken the prompt."""
     comment: Annotated[str, Meta(max_length=2000)] | None = None
 
 
@@ -157,7 +157,7 @@ async def _take(request: AnyRequest, decision: str, given: FeedbackBody, caller:
     if score is None and given.label is None and given.comment is None:
         raise RequestError("the body: expected at least one of `thumbs`, `score`, `label` and `comment`, got none")
     routes = usable_routes(config, caller or Caller())
-    if given.label is not None and given.label not in routes:
+    if given.label and given.label not in routes:
         listed = f" ({', '.join(routes)})" if caller is not None else ""
         raise RequestError(f"label: got {given.label!r}, expected a route{listed}", param="label")
     said = Feedback(score=score, label=given.label, comment=given.comment)

@@ -244,8 +244,9 @@ Examples:
 def tune(**given: Any) -> None:
     """Find thresholds on labelled prompts.
 
-    FILE holds {"text": "...", "route": "name" or null} on each line, or logged decisions with "expected". Without FILE,
-    eval.jsonl in the routes folder is read. The thresholds are written to tuned.yaml in that folder. Your own files are
+    FILE holds {"text": "...", "route": "name" or null} on each line, or is a log that `semroute export` wrote. The
+    labels of a log are its feedback, and "expected" where you add it. Without FILE, eval.jsonl in the routes folder is
+    read. The thresholds are written to tuned.yaml in that folder. Your own files are
     not changed. To undo it, delete tuned.yaml.
     """
     run("tune", given)

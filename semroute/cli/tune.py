@@ -7,12 +7,12 @@ from pathlib import Path
 
 from rich.table import Table
 
-from semroute.cli.output import Bar, console, folder_of, print_json, progress_bar
+from semroute.cli.output import Bar, console, counted, errors, folder_of, print_json, progress_bar
 from semroute.config.config import Config
 from semroute.config.yaml_documents import parse
 from semroute.errors import RequestError
 from semroute.evaluation.thresholds import Tuning, tune
-from semroute.learning.labels import read_labelled
+from semroute.learning.labels import LabelCounts, read_labelled
 from semroute.router import Router
 
 OVERLAY = "tuned.yaml"
@@ -32,15 +32,18 @@ def command(
     if not dry_run:
         check_free(folder / OVERLAY, router.config)
     with progress_bar("deciding") as progress:
-        outcomes = read_labelled(file, router, Bar(progress))
-    tuning = tune(outcomes, tuple(router.config.routes), max_false_abstain)
+        labelled = read_labelled(file, router, Bar(progress))
+    for told in labelled.torn:
+        errors.print(told, style="yellow", markup=False, highlight=False)
+    tuning = tune(labelled.outcomes, tuple(router.config.routes), max_false_abstain)
     better = max_false_abstain is not None or tuning.accuracy_held_out > tuning.accuracy_before
     target = None if dry_run or not better else folder / OVERLAY
     if target is not None:
         target.write_text(overlay(tuning, router.embedder.fingerprint, file.name), "utf-8")
     if as_json:
-        print_json({"written": str(target) if target else None, "tuning": tuning})
+        print_json({"written": str(target) if target else None, "labels": labelled.counts, "tuning": tuning})
     else:
+        console.print(told_labels(labelled.counts), markup=False, highlight=False)
         _show(tuning, target, better=better)
 
 
@@ -72,6 +75,25 @@ def overlay(tuning: Tuning, encoder: str, source: str) -> str:
         *(f"    {json.dumps(route)}: {value:.4f}" for route, value in tuning.thresholds.items()),
     ]
     return "\n".join(lines) + "\n"
+
+
+def told_labels(counts: LabelCounts) -> str:
+    """Say how many labels were used, where they come from, and what was left out."""
+    sources = (
+        (counts.written, "written in the file"),
+        (counts.corrected, "from feedback that names the right route"),
+        (counts.good, "from good scores"),
+        (counts.bad, "from bad scores"),
+    )
+    left_out = (
+        (counts.unlabelled, "without a label"),
+        (counts.other_version, "of other route files and without text"),
+        (counts.unknown_route, "with a label that is no route now"),
+        (counts.torn, "that cannot be read"),
+    )
+    used = ", ".join(f"{count} {what}" for count, what in sources if count)
+    rest = "".join(f"; left out: {count} {what}" for count, what in left_out if count)
+    return f"{counted(counts.used, 'label')}: {used}{rest}"
 
 
 def _show(tuning: Tuning, target: Path | None, *, better: bool) -> None:

@@ -45,10 +45,18 @@ def why_not(error: Exception, line: bytes, type_: object) -> str:
     """Say the first thing that is wrong with a line that raised one of `UNREADABLE`."""
     if isinstance(error, msgspec.ValidationError):
         try:
-            return first_complaint(msgspec.json.decode(line), type_) or f"got {why_unreadable(error, line)}"
+            value = msgspec.json.decode(line)
+            if is_logged(value) and "decision" not in getattr(type_, "__struct_fields__", ()):
+                return "got a logged decision, which `semroute tune` and `semroute replay` read"
+            return first_complaint(value, type_) or f"got {why_unreadable(error, line)}"
         except UNREADABLE as worse:
             error = worse
     return f"got {why_unreadable(error, line)}"
+
+
+def is_logged(value: object) -> bool:
+    """Return whether a line is a logged decision, as `semroute export` writes it."""
+    return isinstance(value, dict) and "id" in value and isinstance(value.get("decision"), dict)
 
 
 def first_complaint(value: object, type_: object) -> str:

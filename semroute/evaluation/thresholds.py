@@ -78,7 +78,7 @@ def tune(outcomes: Sequence[Outcome], routes: Sequence[str], max_false_abstain: 
     there are too few prompts, and says how many are enough.
     """
     outcomes = list({words(outcome.text): outcome for outcome in reversed(outcomes)}.values())[::-1]
-    require_enough(outcomes)
+    require_enough(outcomes, bounded=max_false_abstain is not None)
     chosen = choose(outcomes, routes, max_false_abstain)
     return Tuning(
         n=len(outcomes),
@@ -92,21 +92,25 @@ def tune(outcomes: Sequence[Outcome], routes: Sequence[str], max_false_abstain: 
     )
 
 
-def require_enough(outcomes: Sequence[Outcome]) -> None:
-    """Check that there are enough prompts in scope and out of scope.
+def require_enough(outcomes: Sequence[Outcome], *, bounded: bool = False) -> None:
+    """Check that there are enough prompts in scope and out of scope. `bounded`: only those in scope are needed.
 
     Raises `RequestError`, which says how many are needed.
     """
     needed = rows_needed()
     in_scope = sum(outcome.expected is not None for outcome in outcomes)
-    for kind, count in (
-        ("that a route should take", in_scope),
-        ("that no route should take", len(outcomes) - in_scope),
+    for kind, count, instead in (
+        ("that a route should take", in_scope, ""),
+        (
+            "that no route should take",
+            needed if bounded else len(outcomes) - in_scope,
+            "; --max-false-abstain needs none of these",
+        ),
     ):
         if count < needed:
             raise RequestError(
                 f"too few prompts to tune on: got {count} different prompts {kind}, expected at least "
-                f"{needed}, so that a share is known to within {100 * WIDEST:.0f} points"
+                f"{needed}, so that a share is known to within {100 * WIDEST:.0f} points{instead}"
             )
 
 

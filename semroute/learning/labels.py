@@ -1,4 +1,4 @@
-"""Labelled prompts for `semroute tune`: evaluation rows, or lines of a log with the right route added."""
+"""Labelled prompts for `semroute tune`: evaluation rows, or logged decisions with the right route or with feedback."""
 
 from __future__ import annotations
 
@@ -7,20 +7,25 @@ from typing import Any
 
 import msgspec
 
+from semroute.bases import Frozen
 from semroute.config.error_wording import did_you_mean
 from semroute.decision import Candidate, Decision, Reason
 from semroute.errors import RequestError
-from semroute.evaluation.jsonl import first_complaint, numbered_lines
+from semroute.evaluation.jsonl import first_complaint, is_logged
 from semroute.evaluation.measure import Outcome, Progress
 from semroute.json_errors import UNREADABLE, why_unreadable
+from semroute.learning.logged_decisions import DecisionThen, LoggedDecision, LoggedDecisions, TornRows, lines_of
 from semroute.router import Router
 from semroute.routing.decide import BELOW
+from semroute.stores.rollups import GOOD_SCORE
 
 EXPECTED = '{"text": …, "route": name or null}, or a decision with "expected": name or null'
+ANOTHER = "(another route)"
+"""Stands for the right route where a bad score says that the route was wrong, but not which one is right."""
 
 
 class _Logged(msgspec.Struct):
-    """What is read of a logged decision. Its prompt need not be in the log."""
+    """What is read of a decision that somebody labelled. Its prompt need not be there."""
 
     id: str
     route: str | None
@@ -37,28 +42,154 @@ class _Line(msgspec.Struct):
     decision: _Logged | None = None
 
 
-def read_labelled(path: Path, router: Router, progress: Progress | None = None) -> list[Outcome]:
+class LabelCounts(Frozen, frozen=True, kw_only=True):
+    """Where labels come from, and which rows of a log give none."""
+
+    written: int = 0
+    """Rows with the right route in the file itself."""
+    corrected: int = 0
+    """Rows whose feedback names the right route."""
+    good: int = 0
+    """Rows with a route and with a good score. The route counts as right."""
+    bad: int = 0
+    """Rows with a route and with a bad score. The route counts as wrong, and the right one is not known."""
+    unlabelled: int = 0
+    """Rows without feedback that says anything about the route. They are left out, as are those of the next fields."""
+    other_version: int = 0
+    """Rows with feedback that were decided by other route files, and whose text was not kept."""
+    unknown_route: int = 0
+    """Rows whose feedback names a route that does not exist now."""
+    torn: int = 0
+    """Lines that cannot be read."""
+
+    @property
+    def used(self) -> int:
+        """Return how many rows count."""
+        return self.written + self.corrected + self.good + self.bad
+
+
+class Labelled(Frozen, frozen=True, kw_only=True):
+    """Prompts with the right route, each with a decision."""
+
+    outcomes: list[Outcome]
+    counts: LabelCounts
+    torn: tuple[str, ...] = ()
+    """What is wrong with the first lines that cannot be read."""
+
+
+def read_labelled(path: Path, router: Router, progress: Progress | None = None) -> Labelled:
     """Return the prompts of a file, each with a decision. A text is decided now; a logged decision is taken as it is.
 
-    A decision of other route files is refused, because its confidences say nothing about these. Raises `RequestError`,
-    which names the line at fault.
+    The right route of a logged decision is its `expected`, or else what its feedback says. Its `route` is the one that
+    was taken, right or wrong. A decision of other route files counts only if its text is known, because its
+    confidences say nothing about these.
+
+    Raises `RequestError`. It names the line at fault, or says that a log holds no label.
     """
-    lines = numbered_lines(path)
-    outcomes = []
-    for done, (number, line) in enumerate(lines, start=1):
-        try:
-            outcomes.append(_outcome(router, line))
-        except UNREADABLE as error:
-            got = why_unreadable(error, line)
-            raise RequestError(f"{path}:{number}: got {got}; expected {EXPECTED}") from None
-        except ValueError as error:
-            raise RequestError(f"{path}:{number}: {error}; expected {EXPECTED}") from None
+    reading = _Reading(path, router)
+    if path.suffix == ".parquet":
+        log = LoggedDecisions(path)
+        rows = log.count()
+        for number, row in enumerate(log, start=1):
+            reading.take_logged(row)
+            if progress is not None:
+                progress(number, rows)
+        return reading.result(log.torn)
+    size, read, torn = path.stat().st_size, 0, TornRows()
+    for number, line in lines_of(path, torn):
+        reading.take_line(number, line)
+        read += len(line)
         if progress is not None:
-            progress(done, len(lines))
-    return outcomes
+            progress(read, size)
+    return reading.result(torn)
 
 
-def _decided(decision: Decision | _Logged, text: str, expected: str | None) -> Outcome:
+class _Reading:
+    """What was read so far."""
+
+    def __init__(self, path: Path, router: Router) -> None:
+        self._path = path
+        self._router = router
+        self._outcomes: list[Outcome] = []
+        self._counts: dict[str, int] = {}
+        self._logged = 0
+        self._faults: list[str] = []
+
+    def take_line(self, number: int, line: bytes) -> None:
+        """Read a line of JSON."""
+        try:
+            if (logged := _logged(line)) is not None:
+                self.take_logged(logged)
+            else:
+                self._outcomes.append(_outcome(self._router, line))
+                self._count("written")
+        except UNREADABLE as error:
+            self._faults.append(f"{self._path}:{number}: got {why_unreadable(error, line)}; expected {EXPECTED}")
+        except ValueError as error:
+            raise RequestError(f"{self._path}:{number}: {error}; expected {EXPECTED}") from None
+        if self._faults and not self._logged:
+            raise RequestError(self._faults[0])
+
+    def take_logged(self, row: LoggedDecision) -> None:
+        """Take a row of a log, if its feedback says which route is right."""
+        self._logged += 1
+        right, kind = _right(row)
+        if kind == "corrected" and right is not None and right not in self._router.config.routes:
+            kind = "unknown_route"
+        if kind not in ("unlabelled", "unknown_route"):
+            text = None if row.redacted else row.ask_text
+            if row.decision.config_version == self._router.config.version:
+                self._outcomes.append(_decided(row.decision, text or f"decision {row.id}", right))
+            elif text is not None:
+                decision = self._router.route(text)
+                if kind == "corrected" or decision.route == row.route:
+                    self._outcomes.append(_decided(decision, text, right))
+                else:  # the score was about another route
+                    kind = "other_version"
+            else:
+                kind = "other_version"
+        self._count(kind)
+
+    def result(self, torn: TornRows) -> Labelled:
+        """Return all that was read. Raises `RequestError` if it holds no label."""
+        told = [*torn.told, *self._faults]
+        counts = LabelCounts(**self._counts, torn=torn.count + len(self._faults))
+        if not counts.used and not self._logged:
+            raise RequestError(told[0] if told else f"{self._path}: holds no rows")
+        if not counts.used:
+            reasons = (
+                (counts.other_version, "with feedback are of other route files and without text"),
+                (counts.unknown_route, "have feedback that names a route that does not exist now"),
+            )
+            why = "".join(f"; {count} {what}" for count, what in reasons if count)
+            raise RequestError(
+                f"{self._path}: got {self._logged} logged decisions and no label that can be used{why}; expected "
+                "feedback that names the right route (`label` in POST /feedback), or `expected` in the lines"
+            )
+        return Labelled(outcomes=self._outcomes, counts=counts, torn=tuple(told))
+
+    def _count(self, kind: str) -> None:
+        self._counts[kind] = self._counts.get(kind, 0) + 1
+
+
+def _logged(line: bytes) -> LoggedDecision | None:
+    """Return a line as a row of a log. None: somebody wrote the right route into it, or it is no such row."""
+    fields: Any = msgspec.json.decode(line)
+    if not is_logged(fields) or "expected" in fields:
+        return None
+    return msgspec.json.decode(line, type=LoggedDecision)
+
+
+def _right(row: LoggedDecision) -> tuple[str | None, str]:
+    """Return the right route of a row as feedback says, and how it says so: a field of `LabelCounts`."""
+    if row.label is not None:
+        return row.label or None, "corrected"
+    if row.score is None or row.route is None:
+        return None, "unlabelled"
+    return (row.route, "good") if row.score >= GOOD_SCORE else (ANOTHER, "bad")
+
+
+def _decided(decision: Decision | DecisionThen | _Logged, text: str, expected: str | None) -> Outcome:
     """Compare a decision with the right one. There is no best route if something other than a threshold decided."""
     below = decision.reason == "default" and decision.explanation.startswith(BELOW)
     by_threshold = decision.reason == "semantic" or below
@@ -80,7 +211,7 @@ def _outcome(router: Router, line: bytes) -> Outcome:
     if wrong := first_complaint(fields, _Line):
         raise ValueError(wrong)
     row = msgspec.convert(fields, _Line)
-    expected = row.route if row.expected is msgspec.UNSET else row.expected
+    expected = row.route if row.expected is msgspec.UNSET and row.decision is None else row.expected
     if isinstance(expected, msgspec.UnsetType):
         raise ValueError("got no right route")
     if expected is not None and expected not in router.config.routes:

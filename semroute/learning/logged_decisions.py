@@ -109,7 +109,7 @@ class FeedbackThen(Frozen, frozen=True, kw_only=True):
     score: float | None = None
     """From 0 (bad) to 1 (good)."""
     label: str | None = None
-    """The right route."""
+    """The right route. Empty: no route should have taken the prompt."""
     comment: str | None = None
     feedback_at: float | None = None
 
@@ -159,7 +159,7 @@ class LoggedDecision(Frozen, frozen=True, kw_only=True, dict=True):
 
     @property
     def label(self) -> str | None:
-        """Return the right route, as feedback says. None: it does not say."""
+        """Return the right route, as feedback says. Empty: none is right. None: it does not say."""
         return self.feedback.label if self.feedback is not None else None
 
     @property
@@ -243,23 +243,11 @@ class LoggedDecisions:
                 yield msgspec.convert({**row, "place": row["id"]}, LoggedDecision, from_attributes=True, strict=False)
 
     def _of_lines(self, path: Path) -> Iterator[LoggedDecision]:
-        with _opened(path) as file:
-            number = 0
-            while line := file.readline(MAX_LINE_BYTES):
-                number += 1
-                if len(line) == MAX_LINE_BYTES and not line.endswith(b"\n"):
-                    while (rest := file.readline(MAX_LINE_BYTES)) and not rest.endswith(b"\n"):
-                        pass
-                    told = f"got more than {MAX_LINE_BYTES:,} bytes without a line end"
-                    self.torn.add(f"{path}:{number}: {told}, expected {EXPECTED}")
-                    continue
-                line = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
-                if not line.strip():
-                    continue
-                try:
-                    yield msgspec.structs.replace(_decode(line), place=f"{path}:{number}")
-                except UNREADABLE as error:
-                    self.torn.add(f"{path}:{number}: {why_not(error, line, LoggedDecision)}; expected {EXPECTED}")
+        for number, line in lines_of(path, self.torn):
+            try:
+                yield msgspec.structs.replace(_decode(line), place=f"{path}:{number}")
+            except UNREADABLE as error:
+                self.torn.add(f"{path}:{number}: {why_not(error, line, LoggedDecision)}; expected {EXPECTED}")
 
     def _of_parquet(self, path: Path) -> Iterator[LoggedDecision]:
         number = 0
@@ -289,6 +277,25 @@ def open_log(log: str | Path | None, database_url: str) -> LoggedDecisions:
     if path.suffix not in (".jsonl", ".parquet"):
         raise RequestError(f"{path}: got an unknown ending, expected .jsonl or .parquet")
     return LoggedDecisions(path)
+
+
+def lines_of(path: Path, torn: TornRows) -> Iterator[tuple[int, bytes]]:
+    """Yield the lines of a file that are not blank, numbered from 1, with little memory. `torn`: gets those too long.
+
+    Raises `RequestError` if the file cannot be read.
+    """
+    with _opened(path) as file:
+        number = 0
+        while line := file.readline(MAX_LINE_BYTES):
+            number += 1
+            if len(line) == MAX_LINE_BYTES and not line.endswith(b"\n"):
+                while (rest := file.readline(MAX_LINE_BYTES)) and not rest.endswith(b"\n"):
+                    pass
+                torn.add(f"{path}:{number}: got more than {MAX_LINE_BYTES:,} bytes without a line end")
+                continue
+            line = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
+            if line.strip():
+                yield number, line
 
 
 _decode = msgspec.json.Decoder(LoggedDecision).decode

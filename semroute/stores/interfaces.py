@@ -133,7 +133,7 @@ class Feedback(Frozen, frozen=True, kw_only=True):
     score: float | None = None
     """From 0 (bad) to 1 (good). Thumbs count as 0 and 1."""
     label: str | None = None
-    """The right route."""
+    """The right route. Empty: no route should have taken the prompt."""
     comment: str | None = None
 
 

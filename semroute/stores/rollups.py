@@ -140,9 +140,10 @@ def cells(entries: Iterable[LogEntry], features: FeatureNames) -> Cells:
 def misrouted(reason: str, route: str | None, label: str | None, score: float | None) -> bool:
     """Return whether feedback says that a request should have gone to another route, or to a better model.
 
-    A request for a model by name was not routed, so a label with the right route does not count against it.
+    An empty label says that no route should have taken it. A request for a model by name was not routed, so a label
+    with the right route does not count against it.
     """
-    elsewhere = label is not None and label != route and (route is not None or reason != "pinned")
+    elsewhere = label is not None and label != (route or "") and (route is not None or reason != "pinned")
     return elsewhere or (score is not None and score < GOOD_SCORE)
 
 

@@ -122,7 +122,7 @@ def router(tmp_path_factory: pytest.TempPathFactory) -> Router:
 def read(router: Router, folder: Path, *lines: object) -> list[Outcome]:
     file = folder / "labelled.jsonl"
     file.write_text("\n".join(map(json.dumps, lines)) + "\n")
-    return read_labelled(file, router)
+    return read_labelled(file, router).outcomes
 
 
 def test_texts_are_decided_and_logged_decisions_are_taken_as_they_were(router: Router, tmp_path: Path) -> None:

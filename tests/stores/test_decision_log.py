@@ -266,6 +266,8 @@ def test_all_of_a_tier_may_have_gone_wrong(log: SqlLog) -> None:
         ({}, [Feedback(label="coding"), Feedback(label="billing")], 0),
         ({}, [Feedback(score=0), Feedback(score=0.1), Feedback(score=1)], 0),
         ({"route": None}, [Feedback(label="billing")], 1),
+        ({"route": None}, [Feedback(label="")], 0),
+        ({}, [Feedback(label="")], 1),
         ({"route": None, "reason": "pinned"}, [Feedback(label="billing")], 0),
         ({"route": None, "reason": "pinned"}, [Feedback(score=0)], 1),
         ({"attempts": (), "outcome": "decided", "tier": ""}, [Feedback(label="coding")], 1),
