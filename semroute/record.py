@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Literal
+from typing import Any, Literal
 
 from semroute.bases import Frozen
 from semroute.caller import Caller
-from semroute.decision import Decision
+from semroute.decision import Decision, Signals
 from semroute.messages import Usage, total
 
 Outcome = Literal["running", "ok", "failed", "cancelled", "decided", "refused"]
@@ -41,6 +41,70 @@ class Attempt(Frozen, frozen=True, kw_only=True):
     """What the request asked for, but the model's dialect cannot express."""
 
 
+class AskFeatures(Frozen, frozen=True, kw_only=True):
+    """What one ask is matched by."""
+
+    vector: bytes
+    """float32, little-endian, L2-normalised."""
+    pieces: tuple[int, ...]
+    """The ids of its word pieces, in order. The encoder's vocabulary turns them back into words."""
+
+
+class RequestFeatures(Frozen, frozen=True, kw_only=True):
+    """All that a decision was made from, so that `semroute replay` can decide it anew.
+
+    With `log.features` it holds `asks`, with `log.content: full` the texts `matched`, `ask` and `turn`. The fields that
+    are not explained here are those of `Facts` and `ChatRequest`.
+    """
+
+    encoder: str
+    """The fingerprint of the encoder that made the vectors."""
+    asks: tuple[AskFeatures, ...] = ()
+    """Empty: the request was not embedded, or this is not kept."""
+    matched: tuple[str, ...] = ()
+    """The texts of the asks that are matched. Empty: there are none, or they are not kept."""
+    ask: str | None = None
+    """The ask. None: it is the same as `turn`."""
+    turn: str | None = None
+    """The last turn of the user. None: it is the same as the prompt of the record. Empty: it is not kept."""
+    model: str = "auto"
+    models: tuple[str, ...] = ()
+    has_text: bool = True
+    input_tokens: int = 0
+    max_tokens: int | None = None
+    prompt_tokens: int = 0
+    last_turn_tokens: int = 0
+    turns: int = 1
+    needs: tuple[str, ...] = ()
+    traits: tuple[str, ...] = ()
+    json_schema: bool = False
+    cost_quality: float | None = None
+    harness: str | None = None
+    script: str | None = None
+    language: str | None = None
+    foreign: bool = False
+    """Whether the last turn is in a language that the encoder does not read."""
+    metadata: dict[str, Any] = {}
+    """The values under the keys that rules read; None where the request had none."""
+    headers: dict[str, Any] = {}
+    """As `metadata`."""
+    verdicts: dict[str, bool] = {}
+    """Whether each rule held, by a digest of its conditions."""
+    complexity: dict[str, float] = {}
+    """The parts of the prompt's complexity."""
+    gain: str = ""
+    """The fingerprint of what `semroute train` learned, if it was used for the next two fields."""
+    gains: dict[str, float] = {}
+    parts: dict[str, dict[str, float]] = {}
+    session: bool = False
+    """Whether the request was part of a conversation with a name."""
+    stays: tuple[str | None, str] | None = None
+    """The route and the model that the conversation was on. None: there was none."""
+    label: str | None = None
+    """What the classifier said. None: it was not asked, or did not answer."""
+    signals: Signals = Signals()
+
+
 Content = Literal["none", "hash", "redacted", "full"]
 
 
@@ -72,6 +136,8 @@ class Record(Frozen, frozen=True, kw_only=True):
     """The confidence of every route, in the order of the route files: float16, little-endian."""
     routes: tuple[str, ...] = ()
     """The names that `scores` belong to."""
+    features: bytes = b""
+    """A `RequestFeatures` as msgpack. Empty: the log does not keep it."""
     content: Content = "none"
     """Whether the log may keep prompt and answer, the next two fields."""
     prompt: str | None = None

@@ -13,9 +13,10 @@ import copy
 import datetime
 import os
 import time
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import repeat
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import NamedTuple, cast
 
 import msgspec
 import numpy as np
@@ -53,8 +54,6 @@ from semroute.semantic.matcher import Matcher, Near
 from semroute.semantic.training import Progress, Task, Trained, prepare
 from semroute.semantic.tuned_thresholds import without_stale
 
-Result = TypeVar("Result")
-
 
 class Router:
     """Decides where requests go. Immutable, without network, safe to share among threads."""
@@ -84,7 +83,7 @@ class Router:
         self._fixed = fixed_thresholds(self.config)
         self._trained = trained
         if trained is not None:
-            self._matcher = Matcher(trained.head, trained.vectors, _task(config).owners)
+            self._matcher = Matcher(trained.head, trained.vectors, Task.of(config).owners)
             self._calibrated: list[float] = trained.head.thresholds.tolist()
 
     @classmethod
@@ -140,7 +139,7 @@ class Router:
                 known = dict(zip(previous._utterances, previous._trained.vectors, strict=True))
         else:
             embedder = open_embedder(config.embedder)
-        trained = prepare(_task(config), embedder, cache, known, progress) if config.routes else None
+        trained = prepare(Task.of(config), embedder, cache, known, progress) if config.routes else None
         tiers = _tier_router(config, embedder, cache) if config.tiers else None
         return cls(config, embedder, trained, tiers=tiers, gain=load_gain(config, embedder, learned), recent=recent)
 
@@ -165,7 +164,7 @@ class Router:
         Raises `RequestError` for messages that cannot be read, and for names that do not exist.
         """
         asked = as_request(request, new_id(), explain=explain)
-        return _at_once(self.decide_in(DecisionInputs(self, signals, time.perf_counter()), asked)).decision
+        return self.decide_with(DecisionInputs(self, signals, time.perf_counter()), asked)
 
     def route_many(self, requests: Iterable[Asked], signals: Signals = Signals()) -> list[Decision]:
         """Decide several requests as `route` does. Their prompts are embedded together, which takes less time."""
@@ -174,9 +173,17 @@ class Router:
         every = [self.read_facts(request) for request in asked]
         readings = self.read([facts.ask for facts in every])
         return [
-            _at_once(self.decide_in(DecisionInputs(self, signals, started, facts, reading), request)).decision
+            self.decide_with(DecisionInputs(self, signals, started, facts, reading), request)
             for request, facts, reading in zip(asked, every, readings, strict=True)
         ]
+
+    def decide_with(self, inputs: DecisionInputs, request: ChatRequest) -> Decision:
+        """Decide with inputs that are all there already, so that nothing has to be waited for."""
+        try:
+            self.decide_in(inputs, request).send(None)
+        except StopIteration as ended:
+            return cast("Decided", ended.value).decision
+        raise AssertionError("a decision without a service waited for something")
 
     async def decide_in(self, inputs: DecisionInputs, asked: ChatRequest) -> Decided:
         """Run all steps of a decision. The library and the service both use this method.
@@ -236,19 +243,33 @@ class Router:
         if not texts:
             return []
         each = self._recent.featurize(texts)
-        features = each[0] if len(each) == 1 else join(each)
-        tiers = self._tiers
-        chosen = [None] * len(each) if tiers is None else [*map(tiers.choose_semantic, tiers.match_features(features))]
-        compared = self._compare(features)
-        of_each = map(self._reading, texts, features.vectors, compared, chosen)
-        return [most_demanding(self.config, [next(of_each) for _ in ask.matched]) for ask in asks]
+        return self.read_features(each[0] if len(each) == 1 else join(each), [len(ask.matched) for ask in asks], texts)
 
-    def _reading(self, text: str, vector: Floats, compared: tuple[Match, Floats], tier: Choice | None) -> Reading:
+    def read_features(self, features: Features, counts: Sequence[int], texts: Sequence[str] = ()) -> list[Reading]:
+        """Return what features say that are there already. `counts`: how many of them belong to each request.
+
+        `texts`: what the features were made from. Without it, no gains are predicted.
+        """
+        tiers, size = self._tiers, len(features.tokens)
+        chosen = [None] * size if tiers is None else [*map(tiers.choose_semantic, tiers.match_features(features))]
+        compared = self._compare(features)
+        of_each = map(self._reading, texts or repeat(None, size), *features, compared, chosen)
+        return [most_demanding(self.config, [next(of_each) for _ in range(count)]) for count in counts]
+
+    def _reading(
+        self,
+        text: str | None,
+        vector: Floats,
+        tokens: Sequence[int],
+        compared: tuple[Match, Floats],
+        tier: Choice | None,
+    ) -> Reading:
         match, confidences = compared
-        gains, parts = self.gain.predict(text, vector) if self.gain is not None else ({}, {})
+        gains, parts = self.gain.predict(text, vector) if self.gain is not None and text is not None else ({}, {})
         return Reading(
             match=match,
             embedding=vector,
+            tokens=tokens,
             scores=confidences,
             tier=cast("Tier | None", tier.route) if tier is not None else None,
             tier_confidence=tier.compared.confidence if tier is not None else 0.0,
@@ -370,25 +391,6 @@ class Decided(NamedTuple):
     decision: Decision
 
 
-def _at_once(steps: Coroutine[Any, Any, Result]) -> Result:
-    """Return the result of a coroutine that waits for nothing."""
-    try:
-        steps.send(None)
-    except StopIteration as ended:
-        return cast("Result", ended.value)
-    raise AssertionError("a decision without a service waited for something")
-
-
-def _task(config: Config) -> Task:
-    return Task(
-        names=tuple(config.routes),
-        utterances=tuple(route.utterances for route in config.routes.values()),
-        negatives=config.negatives,
-        target=config.abstain.target_false_abstain,
-        descriptions=tuple(route.description for route in config.routes.values()),
-    )
-
-
 def _tier_router(config: Config, embedder: Embedder, cache: Cache | None) -> Router:
     """Build a router whose routes are the exemplar tiers. They have no models."""
     routes: dict[str, Route] = {
@@ -396,4 +398,4 @@ def _tier_router(config: Config, embedder: Embedder, cache: Cache | None) -> Rou
         for tier, utterances in config.tiers.items()
     }
     tiers = msgspec.structs.replace(config, routes=routes, rules=(), tiers={}, classifier=None, folder="")
-    return Router(tiers, embedder, prepare(_task(tiers), embedder, cache))
+    return Router(tiers, embedder, prepare(Task.of(tiers), embedder, cache))

@@ -64,6 +64,7 @@ async def decision(request: AnyRequest, id_: str) -> Response[bytes]:
         raise NotFoundError(f"there is no decision {id_!r} in the log")
     vector = found.pop("embedding")
     packed = None if vector is None else base64.b64encode(struct.pack(f"<{len(vector)}e", *vector)).decode()
+    del found["features"]  # long, and of use to a replay only
     return _json({**found, "embedding_float16": packed})
 
 

@@ -56,7 +56,7 @@ def write_lines(out: IO[bytes], rows: Iterable[dict[str, Any]]) -> int:
 
 
 def write_parquet(file: Path, rows: Iterator[dict[str, Any]]) -> int:
-    """Write the columns of the summary; `decision`, `attempts` and `scores` as JSON, money as decimal128."""
+    """Write the columns of the summary; what is nested becomes JSON, and money decimal128."""
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -81,7 +81,7 @@ def write_parquet(file: Path, rows: Iterator[dict[str, Any]]) -> int:
     names += (
         " estimated attempts_made latency_ms first_token_ms overhead_ms confidence error escalated cost_usd saved_usd"
     )
-    names += " score label comment feedback_at decision attempts scores embedding prompt answer"
+    names += " score label comment feedback_at decision attempts scores embedding prompt answer features"
     schema = pa.schema([(name, types.get(name, text)) for name in names.split()])
     count = 0
     with pq.ParquetWriter(file, schema, compression="zstd") as writer:
@@ -93,5 +93,8 @@ def write_parquet(file: Path, rows: Iterator[dict[str, Any]]) -> int:
 
 def _flat(row: dict[str, Any]) -> dict[str, Any]:
     feedback = row["feedback"] or {}
-    packed = {name: _encoder.encode(row[name]).decode() for name in ("decision", "attempts", "scores")}
+    packed = {
+        name: None if row[name] is None else _encoder.encode(row[name]).decode()
+        for name in ("decision", "attempts", "scores", "features")
+    }
     return {**row, **packed, **feedback, "attempts_made": len(row["attempts"])}

@@ -23,6 +23,7 @@ from semroute.gateway.acting import Call, Means
 from semroute.gateway.encoder_threads import EncoderThreads
 from semroute.gateway.gathering import FactSources, Gathering, RequestContext, with_input_size
 from semroute.gateway.recording import Account, Recorder
+from semroute.gateway.request_features import Evidence
 from semroute.gateway.serving import InService, Serving
 from semroute.messages import EMBEDDINGS, ChatRequest
 from semroute.record import Record
@@ -125,6 +126,7 @@ class Gateway:
             decided.facts,
             decided.reading,
             gathering.attempts,
+            Evidence(request, decided.signals, gathering.remembered, gathering.label),
         )
         return decided, account
 

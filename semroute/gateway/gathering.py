@@ -24,7 +24,7 @@ from semroute.routing.ask import Ask
 from semroute.routing.decide import Choice
 from semroute.routing.difficulty import Reading
 from semroute.routing.facts import Facts, read_facts
-from semroute.routing.sticky import stick
+from semroute.routing.sticky import Remembered, stick
 
 
 class RequestContext(NamedTuple):
@@ -63,6 +63,10 @@ class Gathering(DecisionInputs):
         super().__init__(arrival.serving.router, Signals(), arrival.started)
         self.attempts: list[Attempt] = []
         """The calls to models that the decision needed."""
+        self.remembered: Remembered | None = None
+        """Where the conversation's last turn went. None: it has none."""
+        self.label: str | None = None
+        """What the classifier said. None: it was not asked, or did not answer."""
         self._arrival = arrival
         self._sources = sources
         self._left_off: tuple[ChatRequest, Facts, Choice, Reading] | None = None
@@ -97,14 +101,16 @@ class Gathering(DecisionInputs):
             input_tokens=facts.input_tokens,
         )
         self._left_off = request, facts, semantic, reading
-        label = await serving.classifier.label(facts.text, request.id, model, one_model_caller(work), self.attempts)
+        self.label = label = await serving.classifier.label(
+            facts.text, request.id, model, one_model_caller(work), self.attempts
+        )
         choice = semantic if label is None else self.router.choose_classified(label, semantic)
         self._left_off = request, facts, choice, reading
         return choice
 
     async def continued(self, choice: Choice, facts: Facts) -> Choice:
         """Return the choice, with the route and the model of the conversation if it stays there."""
-        remembered = await self._sources.sessions.get(self._arrival.session)
+        self.remembered = remembered = await self._sources.sessions.get(self._arrival.session)
         return stick(self._arrival.config, choice, remembered, facts)
 
     async def signals(self, choice: Choice, facts: Facts) -> tuple[Signals, str]:

@@ -14,6 +14,7 @@ from semroute.decision import Decision, Details
 from semroute.errors import BudgetError, ForbiddenError, LimitError
 from semroute.execution.sessions import SessionStore
 from semroute.gateway.gathering import RequestContext
+from semroute.gateway.request_features import Evidence, packed_features
 from semroute.messages import ChatRequest, Chunk, Text, Usage
 from semroute.record import Attempt, Outcome, Record, cost_usd, served
 from semroute.routing.difficulty import Reading
@@ -78,8 +79,11 @@ class Account:
         facts: Facts,
         reading: Reading,
         attempts: list[Attempt],
+        evidence: Evidence | None = None,
     ) -> None:
-        """`attempts`: the calls that the decision needed. The calls for the answer are appended."""
+        """`attempts`: the calls that the decision needed. The calls for the answer are appended. `evidence`: None if
+        the request was not decided to the end.
+        """
         self.request = request
         self.decision = decision
         """Budgets may take models out of its plan."""
@@ -94,6 +98,7 @@ class Account:
         self._arrival = arrival
         self._facts = facts
         self._reading = reading
+        self._evidence = evidence
         self._ended: float | None = None
         self._outcome: Outcome = "running"
         self._error: str | None = None
@@ -182,12 +187,20 @@ class Account:
             attempts=attempts,
             error=error,
             embedding=_halves(reading.embedding) if keep.embedding else b"",
+            features=self._features(prompt) if keep.features or keep.content == "full" else b"",
             scores=_halves(reading.scores),
             routes=tuple(self._arrival.config.routes),
             content=keep.content,
             prompt=None if keep.content == "none" else prompt,
             answer=None if keep.content == "none" else "".join(self._answer),
         )
+
+    def _features(self, prompt: str | None) -> bytes:
+        """Return all that the decision was made from. Empty: it was not made to the end."""
+        if self._evidence is None:
+            return b""
+        keep, router = self._arrival.config.log, self._arrival.serving.router
+        return packed_features(router, self._facts, self._reading, self._evidence, keep, prompt)
 
     def _told(self, decision: Decision) -> Decision:
         """Return the decision for the log. If the log keeps the text as it is, the decision keeps its asks. Otherwise

@@ -26,6 +26,7 @@ from semroute.errors import RequestError, SettingsError
 from semroute.evaluation.jsonl import why_not
 from semroute.json_errors import UNREADABLE
 from semroute.messages import Usage
+from semroute.record import RequestFeatures
 from semroute.routing.scoring import Floats
 from semroute.settings import how_to_install
 from semroute.stores.connect import open_to_read, shown
@@ -151,6 +152,8 @@ class LoggedDecision(Frozen, frozen=True, kw_only=True, dict=True):
     prompt: str | None = None
     """What was kept of the prompt: the text, the text without what is private, or a hash."""
     answer: str | None = None
+    features: RequestFeatures | None = None
+    """All that the decision was made from except the text. None: it was not kept."""
 
     @property
     def route(self) -> str | None:
@@ -335,7 +338,7 @@ def _parquet(path: Path) -> Any:
 def _unpacked(row: Mapping[str, Any]) -> dict[str, Any]:
     """Return a row of Parquet as a line of JSON has it: some columns hold JSON, and feedback has columns of its own."""
     found = {name: value for name, value in row.items() if value is not None}
-    for name in ("decision", "attempts", "scores"):
+    for name in ("decision", "attempts", "scores", "features"):
         if isinstance(packed := found.get(name), str):
             found[name] = msgspec.json.decode(packed)
     feedback = {name: found.pop(name) for name in ("score", "label", "comment", "feedback_at") if name in found}

@@ -20,7 +20,6 @@ from semroute.decision import Candidate, Decision, Match, Reason, Signals, Thres
 from semroute.errors import RequestError, UnknownModelError, UnknownRouteError
 from semroute.messages import ChatRequest
 from semroute.routing.difficulty import Reading, Standing, assess
-from semroute.routing.english_check import foreign
 from semroute.routing.facts import Facts
 from semroute.routing.learned_gain import Gain
 from semroute.routing.policy import Terms, expected_quality, make_plan, pinned_plan, resolve
@@ -120,7 +119,7 @@ def most_demanding(config: Config, readings: Sequence[Reading]) -> Reading:
         return readings[0]
     routes = [choose_semantic(config, reading.match).route for reading in readings]
     demand = [-1.0 if name is None else _quality(config, config.routes[name].models) for name in routes]
-    return replace(readings[demand.index(max(demand))], asks=tuple(routes))
+    return replace(readings[demand.index(max(demand))], asks=tuple(routes), each=tuple(readings))
 
 
 def _quality(config: Config, models: Sequence[str]) -> float:
@@ -145,7 +144,7 @@ def choose_semantic(config: Config, match: Match, facts: Facts | None = None) ->
         in_scope=match.in_scope,
         candidates=match.candidates,
     )
-    if facts is not None and unreadable(config, facts.last_turn, best):
+    if facts is not None and unreadable(config, facts, best):
         return _default(config, "the prompt is not in English, the only language that the embedder reads", compared)
     digits = 2 if round(best.confidence, 2) != round(best.threshold, 2) else 4
     confidence, threshold = f"{best.confidence:.{digits}f}", f"{best.threshold:.{digits}f}"
@@ -157,13 +156,13 @@ def choose_semantic(config: Config, match: Match, facts: Facts | None = None) ->
     return _default(config, because, compared)
 
 
-def unreadable(config: Config, text: str, best: Candidate) -> bool:
+def unreadable(config: Config, facts: Facts, best: Candidate) -> bool:
     """Return whether a prompt is in a language that the encoder does not know, and near no utterance in that
     language.
     """
     if config.embedder.model != ENGLISH_ONLY or (best.nearest and best.nearest.similarity >= KNOWN_SIMILARITY):
         return False
-    return foreign(text, best.nearest.utterance if best.nearest else "")
+    return facts.foreign_to(best.nearest.utterance if best.nearest else "")
 
 
 def needs_reading(config: Config, request: ChatRequest, facts: Facts, choice: Choice) -> bool:

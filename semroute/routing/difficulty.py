@@ -195,6 +195,10 @@ class Reading(Frozen, frozen=True, kw_only=True):
     """What each view of the prompt adds to the gains."""
     embedding: Floats = NONE
     """The prompt's vector: float32 (dim,)."""
+    tokens: Sequence[int] = ()
+    """The word pieces of the matched text."""
+    each: tuple[Reading, ...] = ()
+    """What the embedding of each of several asks says. Empty: there is only one ask."""
     asks: tuple[str | None, ...] = ()
     """Where each of several asks belongs. None: to no route. Empty: there is only one ask."""
     scores: Floats = NONE
@@ -233,7 +237,7 @@ def assess(rule: Difficulty | None, facts: Facts, reading: Reading | None, gain:
 def _by_complexity(rule: Difficulty, facts: Facts) -> Standing:
     if not facts.text:
         return Standing(rule=rule, unsure=True)
-    parts = complexity(facts)
+    parts = complexity(facts) if facts.known_complexity is None else facts.known_complexity
     score = round(min(1.0, sum(parts.values())), 4)
     wants: Tier = "complex" if score >= rule.complex_from else "moderate" if score >= rule.moderate_from else "simple"
     return Standing(rule=rule, difficulty=score, wants=wants, contributions=parts)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -12,11 +12,12 @@ from semroute.config.error_wording import got
 from semroute.config.regular_expressions import compiled, encodable
 from semroute.config.schema.matching import RouteOn
 from semroute.config.schema.models import Feature
-from semroute.config.schema.rules import Harness
+from semroute.config.schema.rules import Harness, LookAt
 from semroute.errors import RequestError
 from semroute.messages import ChatRequest, Message, Text, ToolResult
 from semroute.routing.ask import Ask, find_ask, with_earlier_ask
 from semroute.routing.client_requests import CLOSES, errand, system_text, typed_text
+from semroute.routing.english_check import foreign
 from semroute.routing.follow_ups import names_subject, says_nothing
 from semroute.routing.language_guess import guess_language, guess_script
 from semroute.routing.lexical_cues import looks_like_code
@@ -54,6 +55,10 @@ class Facts(Frozen, frozen=True, kw_only=True, dict=True):
     """The request's own dial, from 0 (cheapest) to 1 (best). None: it has none."""
     messages: tuple[Message, ...] = ()
     """The conversation."""
+    verdicts: Mapping[str, bool] = {}
+    """Whether rules hold, by their names, as far as that is known without looking: facts from the log know it."""
+    known_complexity: dict[str, float] | None = None
+    """The parts of the complexity, if they are known without the text."""
 
     @cached_property
     def wanted_tokens(self) -> int:
@@ -64,6 +69,19 @@ class Facts(Frozen, frozen=True, kw_only=True, dict=True):
     def text(self) -> str:
         """The ask as text. Empty: no user turn has text."""
         return self.ask.text
+
+    @cached_property
+    def last_turn_tokens(self) -> int:
+        """Estimate the tokens of `last_turn`."""
+        return estimate_text_tokens(self.last_turn)
+
+    def searched(self, look_at: LookAt) -> str:
+        """Return the text in which a rule looks for words."""
+        return self.prompt if look_at == "prompt" else self.text
+
+    def foreign_to(self, utterance: str) -> bool:
+        """Return whether `last_turn` is in another language than English. The words of an utterance do not count."""
+        return foreign(self.last_turn, utterance)
 
     @cached_property
     def lowered(self) -> str:

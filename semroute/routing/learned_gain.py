@@ -6,6 +6,7 @@ the routes that it resembles. `semroute train` fits it, and this module only app
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -153,6 +154,15 @@ class Gain(Frozen, frozen=True, kw_only=True, dict=True, eq=False):
     def _route_gains(self) -> Floats:
         """Return what a prompt that belongs fully to a route adds to the gains: float32 (models, routes)."""
         return self.prior_weight[:, None] * self.priors
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Return 16 hexadecimal digits that change with what was learned."""
+        arrays = (*self.weights.values(), self.bias, self.idf, self.prototypes, self.priors, self.prior_weight)
+        made = hashlib.sha256(repr((self.models, self.vocabulary)).encode())
+        for array in arrays:
+            made.update(np.ascontiguousarray(array).tobytes())
+        return str(made.hexdigest()[:16])
 
     def predict(self, text: str, vector: Floats) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
         """Predict each model's gain over the first, and what each view adds to it. `vector`: float32 (dim,),

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping
+
+import msgspec
 
 from semroute.config.error_wording import got
 from semroute.config.regular_expressions import contains_match
@@ -19,12 +22,21 @@ MAX_TOLD = 10
 
 def targeting_rule(rules: Iterable[Rule], facts: Facts) -> Rule | None:
     """Return the first rule that holds and names a target, or None. `rules` are sorted by priority."""
-    return next((rule for rule in rules if rule.targets and holds(rule.when, facts)), None)
+    known = facts.verdicts
+    held = (
+        rule for rule in rules if rule.targets and (known[rule.name] if rule.name in known else holds(rule.when, facts))
+    )
+    return next(held, None)
 
 
 def narrowing_rules(rules: Iterable[Rule], facts: Facts) -> tuple[Rule, ...]:
     """Return all rules that hold and leave out models."""
-    return tuple(rule for rule in rules if rule.only is not None and holds(rule.when, facts))
+    known = facts.verdicts
+    return tuple(
+        rule
+        for rule in rules
+        if rule.only is not None and (known[rule.name] if rule.name in known else holds(rule.when, facts))
+    )
 
 
 def holds(when: When, facts: Facts) -> bool:
@@ -39,22 +51,18 @@ def holds(when: When, facts: Facts) -> bool:
         and (not when.harness or facts.harness in when.harness)
         and (when.system is None or contains_match(when.system, facts.system))
         and (not when.keywords or _says(when, facts))
-        and (when.regex is None or contains_match(when.regex, _looked_at(when, facts)))
+        and (when.regex is None or contains_match(when.regex, facts.searched(when.look_at)))
         and (not when.all or all(holds(part, facts) for part in when.all))
         and (not when.any or any(holds(part, facts) for part in when.any))
         and (when.not_ is None or not holds(when.not_, facts))
     )
 
 
-def _looked_at(when: When, facts: Facts) -> str:
-    return facts.prompt if when.look_at == "prompt" else facts.text
-
-
 def _says(when: When, facts: Facts) -> bool:
     """Return whether the text contains one of the keywords. Usually none does, and a search for plain letters shows
     that fast.
     """
-    text = _looked_at(when, facts)
+    text = facts.searched(when.look_at)
     if text.isascii():
         lowered = facts.lowered if text is facts.text else text.lower()
         if not any(_may_stand_in(lowered, word) for word in when.keywords):
@@ -116,6 +124,23 @@ def incomparable(rules: Iterable[Rule], metadata: Mapping[str, object]) -> tuple
                 if len(told) == MAX_TOLD:
                     return tuple(told)
     return tuple(told)
+
+
+def keys_read(rules: Iterable[Rule]) -> tuple[frozenset[str], frozenset[str]]:
+    """Return the keys of the metadata, and the names of the headers, that rules read."""
+    conditions = [rule.when for rule in rules]
+    headers: set[str] = set()
+    metadata = {key for when in conditions for key, _ in _asked(when)}
+    while conditions:
+        when = conditions.pop()
+        headers.update(map(str.lower, when.headers))
+        conditions += (*when.all, *when.any, *([] if when.not_ is None else [when.not_]))
+    return frozenset(metadata), frozenset(headers)
+
+
+def digest(when: When) -> str:
+    """Return a short name for conditions. Equal conditions have the same."""
+    return hashlib.blake2b(msgspec.json.encode(when), digest_size=6).hexdigest()
 
 
 def _asked(when: When) -> Iterator[tuple[str, Wanted]]:

@@ -19,7 +19,6 @@ from semroute.routing.decide import DEFAULT_TAKES_IT, Choice
 from semroute.routing.difficulty import Standing
 from semroute.routing.facts import Facts
 from semroute.routing.policy import expected_quality
-from semroute.routing.pricing import estimate_text_tokens
 
 CLEAR_MARGIN = 0.5
 """How much more likely another route must be than the conversation's own."""
@@ -82,7 +81,7 @@ def _leads(choice: Choice, home: str | None) -> bool:
 
 def _tells(choice: Choice, facts: Facts) -> bool:
     """Return whether the turn says enough by itself. If a classifier decided, it may have seen the earlier turns."""
-    return choice.reason == "classifier" or estimate_text_tokens(facts.last_turn) >= TELLING_TOKENS
+    return choice.reason == "classifier" or facts.last_turn_tokens >= TELLING_TOKENS
 
 
 def _best(config: Config, models: tuple[str, ...], route: str | None) -> float:

@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from semroute.config.config import Config
 from semroute.cpus import usable_cores
 from semroute.routing import scoring
 from semroute.routing.scoring import Floats, Head, Ints
@@ -55,6 +56,17 @@ class Task:
     """The share of in-scope prompts that may abstain."""
     descriptions: tuple[str, ...] = ()
     """The descriptions of the routes, in their order. Empty: the route has none."""
+
+    @classmethod
+    def of(cls, config: Config) -> Task:
+        """Return the task of a configuration."""
+        return cls(
+            names=tuple(config.routes),
+            utterances=tuple(route.utterances for route in config.routes.values()),
+            negatives=config.negatives,
+            target=config.abstain.target_false_abstain,
+            descriptions=tuple(route.description for route in config.routes.values()),
+        )
 
     @property
     def owners(self) -> Ints:

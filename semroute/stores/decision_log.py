@@ -20,7 +20,8 @@ LONGEST_S = 900.0
 """How far back to look for requests that ended a moment ago, in seconds. Longer requests are not found."""
 _SUMMARY = ", ".join(log_rows.SUMMARY)
 _WHOLE = (
-    ", ".join(f"d.{name}" for name in log_rows.SUMMARY) + ", b.block, b.body, b.embedding, b.scores, b.prompt, b.answer"
+    ", ".join(f"d.{name}" for name in log_rows.SUMMARY)
+    + ", b.block, b.body, b.embedding, b.scores, b.prompt, b.answer, b.features"
 )
 _SELECT_WHOLE = f"SELECT {_WHOLE} FROM decisions d JOIN bodies b ON b.id = d.id"
 _JUDGED = "at, model, tier, route, key_id, team, feature, reason, score, label, escalated"

@@ -70,6 +70,7 @@ class PackedRecord(Frozen, frozen=True, kw_only=True):
     embedding: bytes
     scores: bytes
     routes: msgspec.Raw
+    features: bytes
     content: Content
     prompt: str | None
     answer: str | None

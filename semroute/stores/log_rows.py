@@ -12,7 +12,7 @@ import msgspec
 
 from semroute.bases import Frozen
 from semroute.decision import Decision
-from semroute.record import Attempt
+from semroute.record import Attempt, RequestFeatures
 from semroute.stores.interfaces import to_usd
 from semroute.stores.log_content import text_to_keep
 from semroute.stores.log_entries import LogEntry, pack
@@ -26,7 +26,7 @@ INSERT_DECISION = (
     f"INSERT INTO decisions ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))}) ON CONFLICT DO NOTHING"
 )
 INSERT_BODY = (
-    "INSERT INTO bodies (id, body, block, embedding, scores, prompt, answer) VALUES (?, ?, ?, ?, ?, ?, ?) "
+    "INSERT INTO bodies (id, body, block, embedding, scores, prompt, answer, features) VALUES (?, ?, ?, ?, ?, ?, ?, ?) "
     "ON CONFLICT DO NOTHING"
 )
 INSERT_BLOCK = "INSERT INTO blocks (id, data) VALUES (?, ?) ON CONFLICT DO NOTHING"
@@ -80,6 +80,7 @@ class RecordDetails(Frozen, frozen=True, kw_only=True):
 
 
 _decode_body = msgspec.msgpack.Decoder(_Stored).decode
+_decode_features = msgspec.msgpack.Decoder(RequestFeatures).decode
 _decode_block = msgspec.msgpack.Decoder(dict[str, _Stored]).decode
 
 
@@ -133,7 +134,8 @@ def body_row(name: str, entry: LogEntry) -> tuple[Any, ...]:
     """Return the row of `bodies`: what does not compress, and the name of the block with the rest."""
     sent = entry.sent
     prompt, answer = text_to_keep(sent.prompt, sent.content), text_to_keep(sent.answer, sent.content)
-    return sent.request_id, b"", name, sent.embedding or None, sent.scores or None, prompt, answer
+    vector, scores, features = sent.embedding or None, sent.scores or None, sent.features or None
+    return sent.request_id, b"", name, vector, scores, prompt, answer, features
 
 
 def read_block(data: bytes) -> dict[str, RecordDetails]:
@@ -161,8 +163,11 @@ def summary(row: tuple[Any, ...]) -> dict[str, Any]:
 
 
 def whole(row: tuple[Any, ...], body: RecordDetails, rest: tuple[Any, ...], names: str | None) -> dict[str, Any]:
-    """Return a summary with its body. `rest`: embedding, scores, prompt, answer. `names`: of the scores, as JSON."""
-    embedding, scores, prompt, answer = rest
+    """Return a summary with its body.
+
+    `rest`: embedding, scores, prompt, answer, features. `names`: of the scores, as JSON.
+    """
+    embedding, scores, prompt, answer, features = rest
     return {
         **summary(row),
         "decision": body.decision,
@@ -171,6 +176,7 @@ def whole(row: tuple[Any, ...], body: RecordDetails, rest: tuple[Any, ...], name
         "embedding": floats(embedding) if embedding else None,
         "prompt": prompt,
         "answer": answer,
+        "features": _decode_features(features) if features else None,
     }
 
 

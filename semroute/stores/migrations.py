@@ -90,6 +90,10 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         )""",
         "CREATE INDEX kept_items_by_id ON kept_items (owner, id)",
     ),
+    (
+        # What a decision was made from except the text, as msgpack. NULL: it was not kept.
+        "ALTER TABLE bodies ADD COLUMN features {blob}",
+    ),
 )
 
 

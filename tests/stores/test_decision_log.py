@@ -15,7 +15,7 @@ from semroute.caller import Caller
 from semroute.decision import TIERS, Decision, Estimate, PlanEntry
 from semroute.errors import StoreError
 from semroute.messages import Usage
-from semroute.record import Attempt, Outcome, Record
+from semroute.record import AskFeatures, Attempt, Outcome, Record, RequestFeatures
 from semroute.stores import log_rows, rollups
 from semroute.stores.decision_log import SqlLog
 from semroute.stores.interfaces import Database, Feedback, JudgedRequest, LogScope, Query
@@ -515,3 +515,13 @@ def test_a_block_of_an_older_release_says_whose_answer_was_given() -> None:
     [attempt] = log_rows.read_block(b"\x01" + press.compress(packed) + press.flush())["a"].attempts
     assert attempt == msgspec.structs.replace(made.attempts[0], served_anyway=True)
     assert "served" not in msgspec.to_builtins(attempt)
+
+
+def test_features_are_kept_and_deleted_with_their_record(log: SqlLog) -> None:
+    features = RequestFeatures(encoder="e", asks=(AskFeatures(vector=b"\x00" * 8, pieces=(1, 70_000)),), turns=2)
+    log.write([record(1, features=msgspec.msgpack.encode(features)), record(2)])
+    first, second = log.export(Query())
+    assert (first["features"], second["features"]) == (features, None)
+    log.prune(before=NOW + 0.5, max_bytes=None)
+    with log.database.transaction() as session:
+        assert session.run("SELECT features FROM bodies") == [(None,)]

@@ -40,6 +40,10 @@ class LogSettings(RouteFileStruct, frozen=True, kw_only=True):
     keys, e-mail addresses, card numbers and the like. `full`: the text."""
     embedding: bool = True
     """Keep the embedding of the matched text. Exports hold it, so prompts can be compared without their text."""
+    features: bool = False
+    """Keep all that a decision is made from except the text, so that `semroute replay` decides exactly the same. It
+    holds the ask's word pieces, which can be turned back into its words, and the metadata and headers that rules read:
+    protect it like the text."""
     keep_days: Annotated[int, Meta(ge=1)] | None = None
     """Delete records that are older. Not set: keep them. Statistics stay."""
     keep_mb: Annotated[int, Meta(ge=1)] | None = None
