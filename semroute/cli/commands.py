@@ -317,6 +317,34 @@ def export(**given: Any) -> None:
     run("export", given)
 
 
+@group.command(
+    "replay",
+    epilog="""\b
+Examples:
+  semroute replay --routes candidate             the service's own log, decided by another folder
+  semroute replay log.jsonl --html replay.html
+  semroute replay big.parquet --resume replay.state""",
+)
+@click.argument("log", required=False)
+@routes_option
+@click.option("--since", type=TIME, metavar="TIME", help=f"From this time on, {TIMES}.  [default: the first record]")
+@click.option("--until", type=TIME, metavar="TIME", help=f"Up to this time, {TIMES}.  [default: now]")
+@click.option("--html", type=OutputFile(), help="Write a report with charts to this file.")
+@click.option(
+    "--resume",
+    type=OutputFile(),
+    help="Keep the progress in this file. If the replay is interrupted, the same command goes on from there.",
+)
+@json_option
+def replay(**given: Any) -> None:
+    """Decide logged requests anew, and show what changes.
+
+    LOG is a file of `semroute export`, or the URL of a database. Without LOG, the database at SEMROUTE_DATABASE_URL is
+    read. No model is called. Requests whose text or features the log kept are decided exactly; others approximately.
+    """
+    run("replay", given)
+
+
 @group.command("init", epilog="Example:  semroute init routes && semroute check routes")
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--force", is_flag=True, help="Overwrite these files if they exist.")

@@ -29,7 +29,7 @@ def command(file: Path, since: datetime.datetime | None, until: datetime.datetim
         raise click.UsageError(f"{file}: got an unknown ending, expected .parquet or .jsonl")
     database = open_to_read(settings_module.read().database_url)
     try:
-        rows = SqlLog(database).export(Query(since=_timestamp(since), until=_timestamp(until)))
+        rows = SqlLog(database).export(Query(since=timestamp(since), until=timestamp(until)))
         if file.suffix == ".parquet":
             count = write_parquet(file, rows)
         else:
@@ -42,7 +42,8 @@ def command(file: Path, since: datetime.datetime | None, until: datetime.datetim
     console.print(f"wrote {count} records to {file}", markup=False, highlight=False)
 
 
-def _timestamp(moment: datetime.datetime | None) -> float | None:
+def timestamp(moment: datetime.datetime | None) -> float | None:
+    """Return a moment in UTC as seconds since 1970."""
     return None if moment is None else moment.replace(tzinfo=datetime.UTC).timestamp()
 
 

@@ -48,10 +48,15 @@ def page(title: str, groups: Mapping[str, Sequence[Row]], days: Sequence[Row], b
     if budgets:
         heads = ["budget", "limit USD", "spent USD", "share"]
         texts = [[b["name"], f"{b['limit_usd']:f}", f"{b['spent_usd']:f}", f"{b['share']:.1%}"] for b in budgets]
-        parts += ["<h2>Budgets</h2>", _table(heads, texts)]
+        parts += ["<h2>Budgets</h2>", table(heads, texts)]
     for name, rows in groups.items():
         heads = [name, *list(COLUMNS.values())[1:]]
-        parts += [f"<h2>By {html.escape(name)}</h2>", _table(heads, [list(cells(row).values()) for row in rows])]
+        parts += [f"<h2>By {html.escape(name)}</h2>", table(heads, [list(cells(row).values()) for row in rows])]
+    return document(title, parts)
+
+
+def document(title: str, parts: Iterable[str]) -> str:
+    """Return a whole page of parts that are HTML already."""
     head = f'<meta charset="utf-8"><title>{html.escape(title)}</title><style>{_STYLE}</style>'
     return f"<!doctype html><html lang=en><head>{head}</head><body>{''.join(parts)}</body></html>\n"
 
@@ -87,6 +92,23 @@ def bars(names: Sequence[str], values: Sequence[float]) -> str:
     return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img"><g fill="#3b74d6">{"".join(drawn)}</g>{labels}</svg>'
 
 
+def grouped_bars(names: Sequence[str], values: Sequence[Sequence[float]], legend: Sequence[str]) -> str:
+    """Draw several bars for each name as SVG. `values`: for each name, one value for each entry of the legend."""
+    top = max([0.0, *(value for group in values for value in group)]) or 1.0
+    step, colours = WIDTH / max(len(names), 1), ("#9db2d6", "#3b74d6")
+    drawn = []
+    for place, (name, group) in enumerate(zip(names, values, strict=True)):
+        width = step * 0.8 / len(group)
+        for nth, value in enumerate(group):
+            height = value / top * (HEIGHT - 30)
+            x, y = place * step + step * 0.1 + nth * width, HEIGHT - 15 - height
+            title = f"<title>{html.escape(name)}, {html.escape(legend[nth])}: {value:g}</title>"
+            size = f'width="{width:.1f}" height="{height:.1f}" fill="{colours[nth % 2]}"'
+            drawn.append(f'<rect x="{x:.1f}" y="{y:.1f}" {size}>{title}</rect>')
+    labels = f'<text x="0" y="10">{top:g} ({html.escape(", ".join(legend))})</text>'
+    return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img">{"".join(drawn)}{labels}</svg>'
+
+
 def _tiles(days: Sequence[Row]) -> str:
     totals = {
         "requests": f"{sum(day['requests'] for day in days):,}",
@@ -97,7 +119,8 @@ def _tiles(days: Sequence[Row]) -> str:
     return f'<div class="tiles">{tiles}</div>'
 
 
-def _table(heads: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
+def table(heads: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
+    """Return a table. The cells are texts, not HTML."""
     head = "".join(f"<th>{html.escape(name)}</th>" for name in heads)
     body = "".join("<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows)
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"

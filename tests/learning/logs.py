@@ -1,0 +1,69 @@
+"""Logs for tests: prompts decided by a Router, and written as the service writes them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from msgspec.structs import replace
+
+from semroute import Router
+from semroute.config.schema.service import LogSettings
+from semroute.decision import Signals
+from semroute.gateway.request_features import Evidence, packed_features
+from semroute.messages import ChatRequest, Message, Text, Usage
+from semroute.record import Attempt
+from semroute.router import DecisionInputs
+from semroute.stores.connect import open_database
+from semroute.stores.decision_log import SqlLog
+from tests.stores.test_decision_log import record
+
+FOLDER = """
+providers: {here: {dialect: echo}}
+models:
+  small: {provider: here, name: s, input_price: 1, output_price: 2, quality: 0.5}
+  large: {provider: here, name: l, input_price: 10, output_price: 20, quality: 0.9}
+default: {models: [large]}
+routes:
+  - {name: weather, models: [small], utterances: [will it rain tomorrow, how cold is it outside, is it sunny]}
+  - {name: sport, models: [SPORT], utterances: [who won the match, when does the game begin, how many goals were there]}
+"""
+PROMPTS = ("will it rain on sunday", "is it cold today", "who won yesterday", "when is the game", "how many goals")
+
+
+def write_folder(folder: Path, sport: str = "large") -> Path:
+    """A folder of two routes."""
+    folder.mkdir(exist_ok=True)
+    (folder / "all.yaml").write_text(FOLDER.replace("SPORT", sport))
+    return folder
+
+
+def write_log(url: str, router: Router, prompts: Sequence[str], keep: LogSettings, *, first: int = 1) -> None:
+    """Decide prompts, and write them into the log of a database."""
+    records = []
+    for number, text in enumerate(prompts, start=first):
+        made = record(number)
+        message = Message(role="user", parts=(Text(text=text),))
+        request = ChatRequest(id=made.request_id, messages=(message,))
+        facts = router.read_facts(request)
+        [reading] = router.read([facts.ask])
+        decision = router.decide_with(DecisionInputs(router, Signals(), 0.0, facts, reading), request)
+        usage = Usage(input_tokens=1000, output_tokens=1000)
+        attempt = Attempt(model=decision.model or "", status="ok", latency_ms=1, usage=usage, cost_usd=Decimal("0.5"))
+        evidence, fields = Evidence(request, Signals(), None, None), dict[str, Any]()
+        if keep.content == "full":
+            fields["prompt"] = text
+        if keep.features or keep.content == "full":
+            fields["features"] = packed_features(router, facts, reading, evidence, keep, fields.get("prompt"))
+        if keep.embedding:
+            fields["embedding"] = reading.embedding.astype("<f2").tobytes()
+        else:
+            fields["embedding"] = b""
+        records.append(
+            replace(made, decision=decision, attempts=(attempt,), content=keep.content, scores=b"", **fields)
+        )
+    database = open_database(url)
+    SqlLog(database).write(records)
+    database.close()
