@@ -14,7 +14,8 @@ from pathlib import Path
 
 from semroute.bases import Frozen
 from semroute.config.folder import RouteFiles, look, read_files
-from semroute.errors import SemrouteError
+from semroute.decision_changes import DecisionDiff, diff_utterances, summary
+from semroute.errors import OverloadedError, SemrouteError
 from semroute.router import Router
 
 log = logging.getLogger("semroute.reload")
@@ -27,6 +28,11 @@ RETRY_S = (5.0, 60.0)
 """The first and the longest pause before unusable files are tried again without a change. The cause may lie elsewhere,
 such as in a failed download."""
 
+TOLD_UTTERANCES, TOLD_S = 300, 1.0
+"""After a reload, at most so many utterances are decided by both Routers, and for at most so many seconds."""
+PREVIEW_UTTERANCES, PREVIEW_DIFF_S, PREVIEW_S = 2000, 5.0, 60.0
+"""The same for a preview, and how many seconds a caller waits for it."""
+
 
 class ReloadStatus(Frozen, frozen=True, kw_only=True):
     """How the last reload went."""
@@ -35,6 +41,19 @@ class ReloadStatus(Frozen, frozen=True, kw_only=True):
     """The version of the route files in service."""
     error: str | None = None
     """Why the current files are not in service. None: they are."""
+
+
+class Preview(Frozen, frozen=True, kw_only=True):
+    """What a reload would do."""
+
+    config_version: str
+    """The version of the route files that would be in service."""
+    error: str | None = None
+    """Why the files cannot be used. None: they can."""
+    summary: str = ""
+    """One line that says what changes."""
+    diff: DecisionDiff | None = None
+    """What changes on the utterances. None: the files cannot be used."""
 
 
 class Loaded(Frozen, frozen=True, kw_only=True):
@@ -90,6 +109,7 @@ class Reloader:
         self._settled_at = clock() + SETTLE_S
         self._pause_s, self._retry_at = RETRY_S[0], clock() + RETRY_S[0]
         self._lock = asyncio.Lock()
+        self._previewing: asyncio.Task[Preview] | None = None
         on_good(loaded.files)
 
     async def reload(self) -> ReloadStatus:
@@ -133,14 +153,45 @@ class Reloader:
         except Exception as error:  # the old routes and the watch go on after any error
             log.debug("the error that kept the route files from use:", exc_info=error)
             return self._keep(f"{type(error).__name__}: {error}")
-        if router.config.version != self._router.config.version:
-            log.info("route files reloaded: version %s replaces %s", router.config.version, self._router.config.version)
-        elif self.status.error is not None:
-            log.info("the route files can be used again: they are the version in service, %s", router.config.version)
+        old, was_broken = self._router, self.status.error is not None
         self._router = router
         self._on_good(files)
         self.status = ReloadStatus(config_version=router.config.version)
+        if router.config.version != old.config.version:
+            await self._tell(old, router)
+        elif was_broken:
+            log.info("the route files can be used again: they are the version in service, %s", router.config.version)
         return self.status
+
+    async def _tell(self, old: Router, new: Router) -> None:
+        """Log which version is in service now, and what that changes."""
+        versions = f"version {new.config.version} replaces {old.config.version}"
+        try:
+            diff = await asyncio.to_thread(diff_utterances, old, new, TOLD_UTTERANCES, seconds=TOLD_S)
+            changes = summary(diff, old, new)
+        except SemrouteError as error:
+            changes = f"what that changes is not known: {error}"
+        log.info("route files reloaded: %s; %s", versions, changes)
+
+    async def preview(self) -> Preview:
+        """Say what a reload would change now, without it. The old Router stays in service.
+
+        One preview runs at a time, and further callers get its result. Raises `OverloadedError` if it takes too long.
+        """
+        if self._previewing is None or self._previewing.done():
+            self._previewing = asyncio.create_task(asyncio.to_thread(self._preview, self._router))
+        try:
+            return await asyncio.wait_for(asyncio.shield(self._previewing), PREVIEW_S)
+        except TimeoutError:
+            raise OverloadedError(f"the new route files were not ready after {PREVIEW_S:.0f} s: ask again") from None
+
+    def _preview(self, old: Router) -> Preview:
+        try:
+            new = Router.of(read_files(self._folder), previous=old)
+        except SemrouteError as error:
+            return Preview(config_version=old.config.version, error=str(error))
+        diff = diff_utterances(old, new, PREVIEW_UTTERANCES, seconds=PREVIEW_DIFF_S)
+        return Preview(config_version=new.config.version, summary=summary(diff, old, new), diff=diff)
 
     def _keep(self, error: str) -> ReloadStatus:
         if error != self.status.error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 from collections.abc import Callable
@@ -9,15 +10,22 @@ from pathlib import Path
 
 import pytest
 
+from semroute import reload
 from semroute.config.folder import RouteFiles, read_files
-from semroute.errors import ConfigError
-from semroute.reload import RETRY_S, SETTLE_S, Loaded, Reloader, load
+from semroute.errors import ConfigError, OverloadedError
+from semroute.reload import RETRY_S, SETTLE_S, Loaded, Reloader, ReloadStatus, load
 from semroute.router import Router
 
 MODELS = """
 providers: {e: {dialect: echo}}
 models: {m: {provider: e, name: %s}}
 default: {models: [m]}
+"""
+
+ROUTES = """
+routes:
+  - {name: small-talk, models: [m], utterances: [hello there, how are you]}
+  - {name: billing, models: [m], utterances: [why was I charged twice, where is my invoice]}
 """
 
 
@@ -165,3 +173,46 @@ async def test_files_that_cannot_be_used_for_another_reason_are_tried_again(
 
 def _fail(*_: object, **__: object) -> Router:
     raise OSError("no network")
+
+
+async def test_a_reload_says_in_one_line_what_it_changes(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write(folder, "a")
+    (folder / "routes.yaml").write_text(ROUTES)
+    watched = Watched(folder, load(folder))
+    (folder / "routes.yaml").write_text(ROUTES.replace("small-talk", "chat"))
+    with caplog.at_level("INFO", "semroute.reload"):
+        status = await watched.reloader.reload()
+    [told] = [record.getMessage() for record in caplog.records if "reloaded" in record.getMessage()]
+    assert told.startswith(f"route files reloaded: version {status.config_version} replaces ")
+    assert (
+        "2 of 4 utterances are decided otherwise (50.0%); small-talk → chat: 2; new routes: chat; routes gone" in told
+    )
+
+
+async def test_a_preview_swaps_nothing(folder: Path) -> None:
+    write(folder, "a")
+    (folder / "routes.yaml").write_text(ROUTES)
+    watched = Watched(folder, load(folder))
+    version = watched.reloader.status.config_version
+    same = await watched.reloader.preview()
+    assert (same.config_version, same.diff is not None and same.diff.changed) == (version, 0)
+    (folder / "routes.yaml").write_text(ROUTES.replace("small-talk", "chat"))
+    first, second = await asyncio.gather(watched.reloader.preview(), watched.reloader.preview())
+    assert first is second
+    assert first.diff is not None
+    assert (first.diff.changed, first.config_version != version, first.error) == (2, True, None)
+    (folder / "routes.yaml").write_text("routes: 7")
+    broken = await watched.reloader.preview()
+    assert (broken.config_version, broken.diff) == (version, None)
+    assert "routes.yaml:1" in (broken.error or "")
+    assert (len(watched.served), watched.reloader.status) == (1, ReloadStatus(config_version=version))
+
+
+async def test_a_preview_that_takes_too_long_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(folder, "a")
+    watched = Watched(folder, load(folder))
+    monkeypatch.setattr(reload, "PREVIEW_S", 0.0)
+    with pytest.raises(OverloadedError, match="were not ready after 0 s"):
+        await watched.reloader.preview()
+    monkeypatch.undo()
+    assert (await watched.reloader.preview()).error is None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import msgspec
 from litestar import Response, get, head, post
 
 from semroute.access.callers import Access
@@ -91,11 +92,26 @@ async def ready(request: AnyRequest) -> dict[str, Any]:
 
 @post("/admin/reload", guards=[guards.admin], status_code=200)
 async def reload(request: AnyRequest) -> Response[dict[str, Any]]:
-    """Read the route files now. If they cannot be used, the status is 409, and the old ones stay in service."""
+    """Read the route files now. If they cannot be used, the status is 409, and the old ones stay in service.
+
+    With `dry_run=true` in the query, the old ones stay in any case, and the answer says what the new ones would change.
+    """
     reloader: Reloader = request.app.state.reloader
+    if _flag(request, "dry_run"):
+        preview = await reloader.preview()
+        dry = {"dry_run": True, **msgspec.to_builtins(preview)}
+        return Response(dry, status_code=200 if preview.error is None else 409)
     status = await reloader.reload()
     body = {"config_version": status.config_version, "error": status.error}
     return Response(body, status_code=200 if status.error is None else 409)
+
+
+def _flag(request: AnyRequest, name: str) -> bool:
+    """Return whether a parameter of the query is true. Raises `RequestError` if it is neither true nor false."""
+    said = request.query_params.get(name, "false")
+    if said not in ("true", "false", "1", "0"):
+        raise RequestError(f"{name}: got {said!r}, expected true or false", param=name)
+    return said in ("true", "1")
 
 
 def _listed(told: list[str]) -> list[str]:

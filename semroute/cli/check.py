@@ -13,7 +13,7 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from semroute.cli.output import Bar, console, counted, folder_of, print_json, progress_bar
+from semroute.cli.output import Bar, console, counted, folder_of, print_json, progress_bar, workflow_command
 from semroute.config.check_shutdowns import check_lists
 from semroute.config.config import Config, WrittenAt
 from semroute.config.load import read_to_check
@@ -52,20 +52,11 @@ def command(folder: Path | None, strict: bool, no_embed: bool, ask: bool, format
 
 
 def annotation(problem: Problem) -> str:
-    """Return a workflow command, which GitHub shows at the line of the file.
-
-    Source: https://docs.github.com/actions/reference/workflow-commands-for-github-actions.
-    """
-    properties = {"file": problem.file, "line": str(problem.line or 1), "title": f"semroute {problem.code}"}
-    fields = ",".join(f"{key}={_escape(value, ':,')}" for key, value in properties.items())
+    """Return a workflow command, which GitHub shows at the line of the file."""
     advice = f"; {problem.suggestion}" if problem.suggestion else ""
-    return f"::{GITHUB[problem.severity]} {fields}::{_escape(f'{problem.path}: {problem.message}{advice}')}"
-
-
-def _escape(text: str, more: str = "") -> str:
-    for character in "%\r\n" + more:
-        text = text.replace(character, f"%{ord(character):02X}")
-    return text
+    told = f"{problem.path}: {problem.message}{advice}"
+    place = {"file": problem.file, "line": str(problem.line or 1)}
+    return workflow_command(GITHUB[problem.severity], told, **place, title=f"semroute {problem.code}")
 
 
 def _check_further(folder: Path, config: Config, *, embed: bool) -> tuple[list[Problem], list[Border]]:

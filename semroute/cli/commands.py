@@ -345,6 +345,37 @@ def replay(**given: Any) -> None:
     run("replay", given)
 
 
+@group.command(
+    "diff",
+    epilog="""\b
+Examples:
+  semroute diff routes candidate
+  semroute diff routes candidate --eval prompts.jsonl --log log.jsonl
+  semroute diff base/routes routes --format github --max-changed 0.02      in a pull request""",
+)
+@click.argument("old", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("new", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--eval", "eval_file", type=FILE, help="Also compare on these labelled prompts, as for `semroute eval`.")
+@click.option("--log", help="Also compare on this log: a file of `semroute export`, or the URL of a database.")
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(["text", "json", "github"]),
+    default="text",
+    show_default=True,
+    help="How to print what changes.",
+)
+@click.option("--max-changed", type=SHARE, help="Exit with 1 if a larger share (0 to 1) of the decisions changes.")
+@json_option
+def diff(**given: Any) -> None:
+    """Show what a change of route files does to decisions.
+
+    OLD and NEW are two routes folders. Both decide the same prompts: their own utterances, and the prompts of --eval
+    and --log. No model is called.
+    """
+    run("diff", given)
+
+
 @group.command("init", epilog="Example:  semroute init routes && semroute check routes")
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--force", is_flag=True, help="Overwrite these files if they exist.")

@@ -54,6 +54,21 @@ def counted(number: int, what: str) -> str:
     return f"{number} {what}{'s' * (number != 1)}"
 
 
+def workflow_command(level: str, message: str, **properties: str) -> str:
+    """Return a workflow command: GitHub shows the message, at the line of a file if the properties name one.
+
+    Source: https://docs.github.com/actions/reference/workflow-commands-for-github-actions.
+    """
+    fields = ",".join(f"{key}={_escape(value, ':,')}" for key, value in properties.items())
+    return f"::{level} {fields}::{_escape(message)}"
+
+
+def _escape(text: str, more: str = "") -> str:
+    for character in "%\r\n" + more:
+        text = text.replace(character, f"%{ord(character):02X}")
+    return text
+
+
 def print_json(value: Any) -> None:
     """Print one JSON document, indented."""
     encoded = msgspec.json.Encoder(decimal_format="number").encode(value)

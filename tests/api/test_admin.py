@@ -87,3 +87,16 @@ def test_a_model_that_is_shut_down_soon_says_when(name: str, written: datetime.d
     model = Model(id="m", provider="p", name=name, shutdown_date=written)
     config = Config(providers={}, models={"m": model}, routes={}, default=Default(models=("m",)))
     assert [listed.shutdown_date for listed in models_endpoints.listed(config, Caller()) if listed.id == "m"] == [told]
+
+
+def test_a_dry_run_says_what_a_reload_would_change(service: Service) -> None:
+    before = service.client.get("/routes").json()["config_version"]
+    answer = service.client.post("/admin/reload", params={"dry_run": "true"})
+    assert answer.status_code == 200
+    told = answer.json()
+    assert (told["dry_run"], told["config_version"], told["error"]) == (True, before, None)
+    assert told["summary"] == "0 of 10 utterances are decided otherwise (0.0%)"
+    assert (told["diff"]["compared"], told["diff"]["changed"]) == (10, 0)
+    refused = service.client.post("/admin/reload", params={"dry_run": "perhaps"})
+    assert refused.status_code == 400
+    assert "dry_run: got 'perhaps', expected true or false" in refused.json()["error"]["message"]
