@@ -56,7 +56,7 @@ class DecisionDiff(Frozen, frozen=True, kw_only=True):
     """What changes on some prompts."""
 
     on: str
-    """What the prompts are: `utterances`, a file of labelled prompts, or a log."""
+    """What the prompts are, in words: `utterances`, `prompts of FILE` or `requests of LOG`."""
     compared: int
     """How many prompts were decided by both."""
     total: int

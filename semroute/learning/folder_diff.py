@@ -42,7 +42,7 @@ def diff_rows(
             counter.grade(row.route, here, there)
         if progress is not None:
             progress(counter.compared, len(rows))
-    return counter.result(name)
+    return counter.result(f"prompts of {name}")
 
 
 def diff_log(before: Router, after: Router, log: LoggedDecisions, progress: Progress | None = None) -> LogDiff:
@@ -62,5 +62,8 @@ def diff_log(before: Router, after: Router, log: LoggedDecisions, progress: Prog
         if progress is not None:
             progress(done, max(total, done))
     return LogDiff(
-        diff=counter.result(log.name), approximate=approximate, not_compared=not_compared, torn=tuple(log.torn.told)
+        diff=counter.result(f"requests of {log.name}"),
+        approximate=approximate,
+        not_compared=not_compared,
+        torn=tuple(log.torn.told),
     )

@@ -78,7 +78,7 @@ def test_vectors_that_are_there_decide_the_same(routers: tuple[Router, Router]) 
 def test_labelled_prompts_say_which_folder_is_right(routers: tuple[Router, Router]) -> None:
     rows = [Row(text="will it rain on sunday", route="climate"), Row(text="who won yesterday", route="sport")]
     diff = diff_rows(*routers, rows, "eval.jsonl")
-    assert (diff.on, diff.compared, diff.right_before, diff.right_after) == ("eval.jsonl", 2, 0.5, 1.0)
+    assert (diff.on, diff.compared, diff.right_before, diff.right_after) == ("prompts of eval.jsonl", 2, 0.5, 1.0)
 
 
 def test_a_log_is_decided_by_both(routers: tuple[Router, Router], tmp_path: Path) -> None:
