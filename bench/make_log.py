@@ -131,6 +131,7 @@ def _record(
         tier=model.tier,
         saved_usd=Decimal(0),
         embedding=reading.embedding.astype("<f2").tobytes(),
+        encoder=router.embedder.fingerprint,
         scores=reading.scores.astype("<f2").tobytes(),
         routes=tuple(router.config.routes),
         features=packed_features(router, facts, reading, evidence, keep, prompt) if wanted else b"",

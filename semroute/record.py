@@ -132,6 +132,8 @@ class Record(Frozen, frozen=True, kw_only=True):
     """The last error of a request that failed. None: it did not fail."""
     embedding: bytes = b""
     """The vector of the matched text: float16, little-endian. Empty: nothing was matched."""
+    encoder: str = ""
+    """The fingerprint of the encoder that made the vector. Empty: there is no vector."""
     scores: bytes = b""
     """The confidence of every route, in the order of the route files: float16, little-endian."""
     routes: tuple[str, ...] = ()

@@ -82,7 +82,7 @@ def write_parquet(file: Path, rows: Iterator[dict[str, Any]]) -> int:
     names += (
         " estimated attempts_made latency_ms first_token_ms overhead_ms confidence error escalated cost_usd saved_usd"
     )
-    names += " score label comment feedback_at decision attempts scores embedding prompt answer features"
+    names += " score label comment feedback_at decision attempts scores embedding encoder prompt answer features"
     schema = pa.schema([(name, types.get(name, text)) for name in names.split()])
     count = 0
     with pq.ParquetWriter(file, schema, compression="zstd") as writer:

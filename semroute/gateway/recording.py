@@ -187,6 +187,7 @@ class Account:
             attempts=attempts,
             error=error,
             embedding=_halves(reading.embedding) if keep.embedding else b"",
+            encoder=self._arrival.serving.router.embedder.fingerprint if reading.embedding.size else "",
             features=self._features(prompt) if keep.features or keep.content == "full" else b"",
             scores=_halves(reading.scores),
             routes=tuple(self._arrival.config.routes),

@@ -39,7 +39,7 @@ def packed_features(
 ) -> bytes:
     """Return a `RequestFeatures` as msgpack. `prompt`: what the record keeps of the prompt.
 
-    This looks at every rule and takes some tenths of a millisecond.
+    This looks at every rule and takes about a tenth of a millisecond.
     """
     asked, signals, remembered, label = evidence
     rules, gain = router.config.rules, router.gain

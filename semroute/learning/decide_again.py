@@ -82,7 +82,7 @@ class Decider:
 
     def by_vector(self, row: LoggedDecision) -> Decision | None:
         """Decide a row as if the log had only the vector of its ask. None: it has none that this encoder made."""
-        if row.vector is None or len(row.vector) != self.router.embedder.dim:
+        if row.vector is None or self._foreign(row):
             return None
         source = self._of_vector(row)
         return self._decided(source, self._reading(source)).decision
@@ -108,11 +108,17 @@ class Decider:
             return self._of_nothing(row)
         if row.vector is None:
             return Again(row, None, None, frozenset(), "neither text nor vector is kept")
-        if len(row.vector) != self.router.embedder.dim:
+        if self._foreign(row):
             return Again(
                 row, None, None, frozenset(), "their vectors are of another encoder, and their text is not kept"
             )
         return self._of_vector(row)
+
+    def _foreign(self, row: LoggedDecision) -> bool:
+        """Return whether another encoder made the vector of a row. Old rows do not say which one did."""
+        embedder = self.router.embedder
+        other = bool(row.encoder) and row.encoder != embedder.fingerprint
+        return other or (row.vector is not None and len(row.vector) != embedder.dim)
 
     def _of_features(
         self, row: LoggedDecision, kept: RequestFeatures, basis: Basis, ask: Ask | None, features: Features | None

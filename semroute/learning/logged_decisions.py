@@ -149,6 +149,8 @@ class LoggedDecision(Frozen, frozen=True, kw_only=True, dict=True):
     """The confidence of every route. Empty: nothing was matched, or it is not known."""
     embedding: tuple[float, ...] | None = None
     """The vector of the ask. None: nothing was matched, or it was not kept."""
+    encoder: str = ""
+    """The fingerprint of the encoder that made the vector. Empty: not known."""
     prompt: str | None = None
     """What was kept of the prompt: the text, the text without what is private, or a hash."""
     answer: str | None = None

@@ -20,6 +20,7 @@ class PackedBody(Frozen, frozen=True, kw_only=True):
 
     decision: msgspec.Raw
     attempts: msgspec.Raw
+    encoder: str
 
 
 class DecisionSummary(Frozen, frozen=True, kw_only=True):
@@ -68,6 +69,7 @@ class PackedRecord(Frozen, frozen=True, kw_only=True):
     saved_usd: Decimal
     error: str | None
     embedding: bytes
+    encoder: str
     scores: bytes
     routes: msgspec.Raw
     features: bytes
@@ -98,7 +100,7 @@ class LogEntry(NamedTuple):
     @property
     def body(self) -> PackedBody:
         """The part of the record that a block holds."""
-        return PackedBody(decision=self.sent.decision, attempts=self.sent.attempts)
+        return PackedBody(decision=self.sent.decision, attempts=self.sent.attempts, encoder=self.sent.encoder)
 
     @property
     def escalated(self) -> bool:

@@ -65,11 +65,13 @@ class _Stored(Frozen, frozen=True, kw_only=True):
 
     decision: Decision
     attempts: tuple[_Attempt, ...]
+    encoder: str = ""
 
     @property
     def now(self) -> RecordDetails:
         """Return the same under today's names."""
-        return RecordDetails(decision=self.decision, attempts=tuple(attempt.now for attempt in self.attempts))
+        attempts = tuple(attempt.now for attempt in self.attempts)
+        return RecordDetails(decision=self.decision, attempts=attempts, encoder=self.encoder)
 
 
 class RecordDetails(Frozen, frozen=True, kw_only=True):
@@ -77,6 +79,8 @@ class RecordDetails(Frozen, frozen=True, kw_only=True):
 
     decision: Decision
     attempts: tuple[Attempt, ...]
+    encoder: str = ""
+    """The fingerprint of the encoder that made the vector. Empty: an older version wrote the record."""
 
 
 _decode_body = msgspec.msgpack.Decoder(_Stored).decode
@@ -174,6 +178,7 @@ def whole(row: tuple[Any, ...], body: RecordDetails, rest: tuple[Any, ...], name
         "attempts": body.attempts,
         "scores": dict(zip(json.loads(names), floats(scores), strict=True)) if names and scores else {},
         "embedding": floats(embedding) if embedding else None,
+        "encoder": body.encoder,
         "prompt": prompt,
         "answer": answer,
         "features": _decode_features(features) if features else None,

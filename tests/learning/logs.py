@@ -59,6 +59,7 @@ def write_log(url: str, router: Router, prompts: Sequence[str], keep: LogSetting
             fields["features"] = packed_features(router, facts, reading, evidence, keep, fields.get("prompt"))
         if keep.embedding:
             fields["embedding"] = reading.embedding.astype("<f2").tobytes()
+            fields["encoder"] = router.embedder.fingerprint
         else:
             fields["embedding"] = b""
         records.append(

@@ -165,5 +165,8 @@ def test_vectors_of_another_encoder_are_recognised(logs: Any) -> None:
         msgspec.structs.replace(row, features=msgspec.structs.replace(row.features, encoder="another")) for row in rows
     ]
     decided = Decider(Router.load(routes)).decide(other)
+    alone = [msgspec.structs.replace(row, features=None, encoder="another") for row in rows]
+    assert all(again.basis != "vector" for again in Decider(Router.load(routes)).decide(alone))
+    assert {row.encoder for row in rows if row.vector is not None} == {Router.load(routes).embedder.fingerprint}
     told = {again.why_not for again in decided if again.row.features is not None and again.row.features.asks}
     assert told == {"their vectors are of another encoder, and their text is not kept"}
