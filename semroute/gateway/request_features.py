@@ -37,7 +37,7 @@ class Evidence(NamedTuple):
 def packed_features(
     router: Router, facts: Facts, reading: Reading, evidence: Evidence, keep: LogSettings, prompt: str | None
 ) -> bytes:
-    """Return a `RequestFeatures` as msgpack. `prompt`: what the record keeps of the prompt.
+    """Return a `RequestFeatures` as msgpack. Empty: it cannot be packed. `prompt`: what the record keeps of the prompt.
 
     This looks at every rule and takes about a tenth of a millisecond.
     """
@@ -84,7 +84,10 @@ def packed_features(
         label=label,
         signals=signals,
     )
-    return _pack(features)
+    try:
+        return _pack(features)
+    except (OverflowError, UnicodeError):  # a number of more than 64 bits, or half of a surrogate pair
+        return b""
 
 
 def _short(value: object) -> bool:

@@ -29,7 +29,7 @@ from semroute.messages import Usage
 from semroute.record import RequestFeatures
 from semroute.routing.scoring import Floats
 from semroute.settings import how_to_install
-from semroute.stores.connect import open_to_read, shown
+from semroute.stores.connect import is_missing, open_to_read, shown
 from semroute.stores.decision_log import SqlLog
 from semroute.stores.interfaces import Query
 
@@ -255,16 +255,22 @@ class LoggedDecisions:
                 self.torn.add(f"{path}:{number}: {why_not(error, line, LoggedDecision)}; expected {EXPECTED}")
 
     def _of_parquet(self, path: Path) -> Iterator[LoggedDecision]:
-        number = 0
-        for batch in _parquet(path).iter_batches(batch_size=BATCH):
-            for row in batch.to_pylist():
-                number += 1
+        file, first = _parquet(path), 1
+        for group in range(file.num_row_groups):
+            rows = file.metadata.row_group(group).num_rows
+            try:
+                table = file.read_row_group(group)
+            except (OSError, ValueError) as error:  # pyarrow's errors are kinds of these
+                for number in range(first, first + rows):
+                    self.torn.add(f"{path}: row {number}: its part of the file cannot be read: {error}")
+                table = None
+            for number, row in enumerate(_rows_of(table), start=first):
                 try:
-                    yield msgspec.convert(
-                        {**_unpacked(row), "place": f"{path}: row {number}"}, LoggedDecision, strict=False
-                    )
+                    place = f"{path}: row {number}"
+                    yield msgspec.convert({**_unpacked(row), "place": place}, LoggedDecision, strict=False)
                 except UNREADABLE as error:
                     self.torn.add(f"{path}: row {number}: {error}; expected a row of `semroute export`")
+            first += rows
 
 
 def open_log(log: str | Path | None, database_url: str) -> LoggedDecisions:
@@ -274,6 +280,8 @@ def open_log(log: str | Path | None, database_url: str) -> LoggedDecisions:
     """
     named = database_url if log is None else str(log)
     if "://" in named or named == "memory:":
+        if log is not None and is_missing(named):
+            raise RequestError(f"{named}: there is no such database")
         return LoggedDecisions(named)
     path = Path(named)
     if not path.is_file():
@@ -335,6 +343,12 @@ def _parquet(path: Path) -> Any:
         return pq.ParquetFile(path)
     except (OSError, pa.ArrowException) as error:
         raise RequestError(f"{path}: cannot be read as Parquet: {error}") from None
+
+
+def _rows_of(table: Any) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a table of pyarrow, a few at a time. None: there is no table."""
+    for batch in table.to_batches(max_chunksize=BATCH) if table is not None else ():
+        yield from batch.to_pylist()
 
 
 def _unpacked(row: Mapping[str, Any]) -> dict[str, Any]:

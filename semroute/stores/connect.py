@@ -44,8 +44,12 @@ def open_to_read(url: str) -> Database:
 
     Raises as `open_database` does.
     """
-    missing = url.startswith("sqlite:") and not _sqlite_path(url).exists()
-    return open_database(MEMORY if missing else url)
+    return open_database(MEMORY if is_missing(url) else url)
+
+
+def is_missing(url: str) -> bool:
+    """Return whether an address names a file that does not exist."""
+    return url.startswith("sqlite:") and not _sqlite_path(url).exists()
 
 
 def shown(url: str) -> str:

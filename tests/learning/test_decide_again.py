@@ -11,8 +11,12 @@ import msgspec
 import pytest
 
 from semroute import Router
+from semroute.config.schema.service import LogSettings
+from semroute.decision import Signals
+from semroute.gateway.request_features import Evidence, packed_features
 from semroute.learning.decide_again import Again, Decider
 from semroute.learning.logged_decisions import LoggedDecision, LoggedDecisions
+from semroute.messages import ChatRequest, Message, Text
 from tests.service import Service
 
 POLICY = """
@@ -170,3 +174,18 @@ def test_vectors_of_another_encoder_are_recognised(logs: Any) -> None:
     assert {row.encoder for row in rows if row.vector is not None} == {Router.load(routes).embedder.fingerprint}
     told = {again.why_not for again in decided if again.row.features is not None and again.row.features.asks}
     assert told == {"their vectors are of another encoder, and their text is not kept"}
+
+
+@pytest.mark.parametrize("value", [10**30, "half of a pair: \ud83d"])
+def test_what_cannot_be_packed_keeps_no_features(value: object, logs: Any) -> None:
+    routes, _ = logs["features"]
+    router = Router.load(routes)
+    request = ChatRequest(
+        id="r", messages=(Message(role="user", parts=(Text(text="hello"),)),), metadata={"plan": value}
+    )
+    facts = router.read_facts(request)
+    [reading] = router.read([facts.ask])
+    keep, evidence = LogSettings(features=True), Evidence(request, Signals(), None, None)
+    assert packed_features(router, facts, reading, evidence, keep, None) == b""
+    small = msgspec.structs.replace(facts, metadata={"plan": "x" * 10_000})
+    assert 0 < len(packed_features(router, small, reading, evidence, keep, None)) < 4000

@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from msgspec.structs import replace
 
@@ -158,6 +160,7 @@ def test_a_hash_is_no_text(kept: str | None, text: str | None, redacted: bool) -
         (lambda folder: folder / "none.jsonl", RequestError, "none.jsonl: no such file, expected"),
         (lambda folder: folder / "log.csv", RequestError, "got an unknown ending, expected .jsonl or .parquet"),
         (lambda folder: folder / "log.parquet", RequestError, "cannot be read as Parquet"),
+        (lambda folder: f"sqlite:///{folder}/no.db", RequestError, "no.db: there is no such database"),
         (lambda folder: "mysql://user:secret@host/x", SettingsError, "expected sqlite:///"),
     ],
 )
@@ -174,3 +177,20 @@ def test_another_log_cannot_be_gone_on_with(log: SqlLog, tmp_path: Path) -> None
     written(log)
     with pytest.raises(RequestError, match="got no row with the id 'x', which was read last: it is another log"):
         list(LoggedDecisions(exported(log, tmp_path, ".jsonl")).read(after="x"))
+
+
+def test_a_damaged_part_of_parquet_costs_its_own_rows_only(log: SqlLog, tmp_path: Path) -> None:
+    ids = written(log, 1203)
+    file = exported(log, tmp_path, ".parquet")
+    data = bytearray(file.read_bytes())
+    [first, *_] = [column for column in _columns(file) if column.path_in_schema == "decision"]
+    data[first.data_page_offset : first.data_page_offset + 40] = b"\xff" * 40
+    file.write_bytes(data)
+    reader = LoggedDecisions(file)
+    assert [row.id for row in reader] == ids[1000:]
+    assert (reader.torn.count, len(reader.torn.told)) == (1000, 10)
+
+
+def _columns(file: Path) -> list[Any]:
+    group = pq.ParquetFile(file).metadata.row_group(0)
+    return [group.column(place) for place in range(group.num_columns)]
