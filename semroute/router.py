@@ -163,8 +163,8 @@ class Router:
 
         Raises `RequestError` for messages that cannot be read, and for names that do not exist.
         """
-        asked = as_request(request, new_id(), explain=explain)
-        return self.decide_with(DecisionInputs(self, signals, time.perf_counter()), asked)
+        inputs = DecisionInputs(self, signals, time.perf_counter())
+        return self.decide_with(inputs, as_request(request, new_id(), explain=explain))
 
     def route_many(self, requests: Iterable[Asked], signals: Signals = Signals()) -> list[Decision]:
         """Decide several requests as `route` does. Their prompts are embedded together, which takes less time."""
@@ -246,10 +246,7 @@ class Router:
         return self.read_features(each[0] if len(each) == 1 else join(each), [len(ask.matched) for ask in asks], texts)
 
     def read_features(self, features: Features, counts: Sequence[int], texts: Sequence[str] = ()) -> list[Reading]:
-        """Return what features say that are there already. `counts`: how many of them belong to each request.
-
-        `texts`: what the features were made from. Without it, no gains are predicted.
-        """
+        """As `read`, for the features of `counts` asks a request. Without their `texts`, no gains are predicted."""
         tiers, size = self._tiers, len(features.tokens)
         chosen = [None] * size if tiers is None else [*map(tiers.choose_semantic, tiers.match_features(features))]
         compared = self._compare(features)
@@ -279,6 +276,7 @@ class Router:
 
     def on(self, day: datetime.date) -> Router:
         """Return the same router with the prices of a day."""
+        models = {id_: model.on(day) for id_, model in self.config.models.items()}
         models = {id_: model.on(day) for id_, model in self.config.models.items()}
         same = models == self.config.models
         return self if same else self.configured(msgspec.structs.replace(self.config, models=models))
