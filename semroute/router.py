@@ -277,7 +277,6 @@ class Router:
     def on(self, day: datetime.date) -> Router:
         """Return the same router with the prices of a day."""
         models = {id_: model.on(day) for id_, model in self.config.models.items()}
-        models = {id_: model.on(day) for id_, model in self.config.models.items()}
         same = models == self.config.models
         return self if same else self.configured(msgspec.structs.replace(self.config, models=models))
 
