@@ -83,10 +83,14 @@ class Answers(NamedTuple):
     """Whether the best route was taken. None means that the router has no threshold."""
 
 
+def data_folder() -> Path:
+    """Return the folder of the data."""
+    return Path(os.environ.get("SEMROUTE_BENCH_DATA") or ROOT.parent / "shared" / "data")
+
+
 def read(name: str, every: int = 1) -> Rows:
     """Read a split. With `every`, keep only one row out of that many."""
-    folder = Path(os.environ.get("SEMROUTE_BENCH_DATA") or ROOT.parent / "shared" / "data")
-    path = folder / "intent" / f"clinc150.{name}.jsonl"
+    path = data_folder() / "intent" / f"clinc150.{name}.jsonl"
     if not path.is_file():
         raise SystemExit(f"{path}: no such file; set SEMROUTE_BENCH_DATA to the folder that holds intent/{path.name}")
     rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()][::every]

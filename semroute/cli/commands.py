@@ -376,6 +376,30 @@ def diff(**given: Any) -> None:
     run("diff", given)
 
 
+@group.command(
+    "suggest",
+    epilog="""\b
+Examples:
+  semroute suggest > suggested.yaml              from the service's own log
+  semroute suggest november.jsonl --since 2026-11-15 --json""",
+)
+@click.argument("log", required=False)
+@routes_option
+@click.option("--since", type=TIME, metavar="TIME", help=f"From this time on, {TIMES}.  [default: the first record]")
+@click.option("--until", type=TIME, metavar="TIME", help=f"Up to this time, {TIMES}.  [default: the last record]")
+@click.option("--seed", type=int, default=0, show_default=True, help="The seed of the sample of a large log.")
+@json_option
+def suggest(**given: Any) -> None:
+    """Suggest better route files from the log.
+
+    Reads prompts that no route was sure of, and feedback. Suggests utterances to add, new routes and negatives, and
+    names utterances that pull prompts to the wrong route and routes to merge. Prints a route file to review. Nothing is
+    applied. The log must keep the text of prompts. LOG is a file of `semroute export` or the URL of a database; without
+    it, the log at SEMROUTE_DATABASE_URL is read.
+    """
+    run("suggest", given)
+
+
 @group.command("init", epilog="Example:  semroute init routes && semroute check routes")
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--force", is_flag=True, help="Overwrite these files if they exist.")

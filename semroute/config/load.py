@@ -20,6 +20,7 @@ from semroute.config.check_config import check
 from semroute.config.config import Config, Draft
 from semroute.config.folder import RouteFiles, read_files
 from semroute.config.merge import merge
+from semroute.config.more_utterances import with_more_utterances
 from semroute.config.presets import PRESETS
 from semroute.config.schema.matching import Abstain, EmbedderSettings, TierExemplars, Tuned
 from semroute.config.schema.models import DeploymentSettings, Model, ModelEntry, deployment_ids
@@ -106,6 +107,8 @@ def _parse(files: RouteFiles, environ: Mapping[str, str], today: datetime.date) 
     documents = [parse(str(folder / name), data, environ) for name, data in files.texts.items()]
     draft, found = merge(str(folder), documents, whole=not files.problems)
     draft = with_regions(draft, environ)
+    problems += found
+    draft, found = with_more_utterances(draft)
     problems += found
     problems += check(draft, today=today)
     problems.sort(key=lambda problem: (problem.file, problem.line))

@@ -9,7 +9,7 @@ from semroute.config.schema.matching import Abstain, Classifier, EmbedderSetting
 from semroute.config.schema.models import ModelEntry
 from semroute.config.schema.policies import Policy
 from semroute.config.schema.providers import ProviderEntry
-from semroute.config.schema.routes import Default, Route
+from semroute.config.schema.routes import Default, MoreUtterances, Route
 from semroute.config.schema.rules import Rule
 from semroute.config.schema.service import Budget, Cors, LogSettings
 from semroute.config.schema.values import Name
@@ -54,6 +54,8 @@ class RouteFile(RouteFileStruct, frozen=True, kw_only=True):
     """Which web pages may use the service. Not set: only the service's own page."""
     routes: tuple[Route, ...] = ()
     """The intents."""
+    more_utterances: tuple[MoreUtterances, ...] = ()
+    """Further utterances of routes that any file defines."""
     rules: tuple[Rule, ...] = ()
     """The rules. They are tried before any embedding: the highest priority first, equal ones in this order."""
     negatives: tuple[Name, ...] = ()

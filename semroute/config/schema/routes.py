@@ -43,6 +43,15 @@ class Route(RouteFileStruct, frozen=True, kw_only=True):
     """What every answer of this route must be. Not set: what the caller asks for."""
 
 
+class MoreUtterances(RouteFileStruct, frozen=True, kw_only=True):
+    """Further utterances of a route that may stand in another file, such as those that `semroute suggest` prints."""
+
+    route: str
+    """The name of the route."""
+    utterances: Annotated[tuple[Name, ...], Meta(min_length=1)]
+    """Example prompts. They count like the route's own, and come after them."""
+
+
 class Default(RouteFileStruct, frozen=True, kw_only=True):
     """Where a request goes when no route matches with confidence. Strong models serve best here."""
 

@@ -1,0 +1,203 @@
+"""The different prompts of a log: what each asks, how often it came, and what feedback says of it.
+
+A log may hold any number of rows. At most `MOST_ROWS` of those with text are kept, drawn at random with a seed. Rows
+with feedback are drawn apart, because they are few and say most.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable, Container, Iterable, Sequence
+from typing import NamedTuple
+
+from semroute.bases import Frozen
+from semroute.config.error_wording import words
+from semroute.learning.logged_decisions import LoggedDecision
+from semroute.router import Router
+from semroute.routing.ask import Ask, find_ask
+from semroute.routing.difficulty import Reading
+
+MOST_ROWS = 20_000
+"""The most rows that are kept of each kind: with feedback, and without. To embed them takes about a minute."""
+GOOD = 0.5
+"""A score from here on says that the route was right."""
+MATCHED = ("", "semantic", "default", "classifier")
+"""Reasons of decisions about a prompt that stands alone. The rest were pinned, decided by a rule or carried on."""
+BATCH = 256
+
+Progress = Callable[[int, int], None]
+
+
+class Counts(Frozen, frozen=True, kw_only=True):
+    """What was read of a log."""
+
+    rows: int
+    """All rows, without the torn ones."""
+    torn: int
+    without_text: int
+    """Rows whose text the log did not keep, so that nothing can be suggested from them."""
+    redacted: int
+    """Rows with something private taken out. They are left out: an utterance should be what people write."""
+    not_matched: int
+    """Rows that a rule, a pin or an earlier turn decided."""
+    several_asks: int
+    """Rows that ask for several things at once."""
+    used: int
+    """Rows that the suggestions rest on."""
+    sampled_from: int | None
+    """How many rows could be used, if only a sample of them was. None: all were used."""
+    prompts: int
+    """The different prompts of the rows that were used."""
+    labelled: int
+    """Prompts with feedback that names the right route or confirms the one that was taken."""
+    disliked: int
+    """Prompts with bad feedback that names no route."""
+    unknown_labels: dict[str, int]
+    """Rows whose feedback names a route that the route files do not have, by that name."""
+
+
+class Prompt(NamedTuple):
+    """A prompt that was asked once or more."""
+
+    ask: Ask
+    requests: int
+    """How often it came."""
+    label: str | None
+    """The right route, by most of the feedback. Empty: no route is right. None: nobody said."""
+    labels: int
+    """How many requests have feedback that says so."""
+    disliked: frozenset[str]
+    """The routes that were taken when feedback was bad and did not say which is right. Empty: the default."""
+
+    @property
+    def text(self) -> str:
+        """Return what can be an utterance: the ask on one line."""
+        return " ".join(self.ask.matched[0].split())
+
+
+class LoggedPrompts(NamedTuple):
+    """The prompts of a log."""
+
+    prompts: list[Prompt]
+    """In the order in which they first came."""
+    counts: Counts
+
+
+class _Kept(NamedTuple):
+    number: int
+    text: str
+    route: str | None
+    label: str | None
+    score: float | None
+
+
+def collect(
+    rows: Iterable[LoggedDecision],
+    routes: Container[str],
+    *,
+    torn: Callable[[], int] = lambda: 0,
+    most: int = MOST_ROWS,
+    seed: int = 0,
+    progress: Callable[[int], None] = lambda done: None,
+) -> LoggedPrompts:
+    """Collect the prompts of a log. `routes`: those of the route files. `torn`: tells how many rows were torn."""
+    met: Counter[str] = Counter()
+    unknown: Counter[str] = Counter()
+    pools = {True: _Sample(most, seed), False: _Sample(most, seed + 1)}
+    for row in rows:
+        met["rows"] += 1
+        if (why := _unusable(row)) is not None:
+            met[why] += 1
+            continue
+        label = row.label
+        if label and label not in routes:
+            unknown[label] += 1
+            label = None
+        kept = _Kept(met["rows"], row.ask_text or "", row.route, label, row.score)
+        pools[label is not None or row.score is not None].add(kept)
+        if met["rows"] % 1000 == 0:
+            progress(met["rows"])
+    usable = sum(pool.seen for pool in pools.values())
+    kept_rows = sorted(row for pool in pools.values() for row in pool.kept)
+    prompts, several = _prompts(kept_rows, routes)
+    counts = Counts(
+        rows=met["rows"],
+        torn=torn(),
+        without_text=met["without_text"],
+        redacted=met["redacted"],
+        not_matched=met["not_matched"],
+        several_asks=several,
+        used=len(kept_rows) - several,
+        sampled_from=usable if usable > len(kept_rows) else None,
+        prompts=len(prompts),
+        labelled=sum(prompt.label is not None for prompt in prompts),
+        disliked=sum(bool(prompt.disliked) and prompt.label is None for prompt in prompts),
+        unknown_labels=dict(unknown.most_common()),
+    )
+    return LoggedPrompts(prompts, counts)
+
+
+def read_all(router: Router, prompts: Sequence[Prompt], progress: Progress = lambda done, total: None) -> list[Reading]:
+    """Match each prompt with the routes as they are now."""
+    readings: list[Reading] = []
+    for start in range(0, len(prompts), BATCH):
+        readings += router.read([prompt.ask for prompt in prompts[start : start + BATCH]])
+        progress(len(readings), len(prompts))
+    return readings
+
+
+class _Sample:
+    """Keeps a random part of what comes, each with the same chance (Vitter 1985, algorithm R)."""
+
+    def __init__(self, most: int, seed: int) -> None:
+        self.kept: list[_Kept] = []
+        self.seen = 0
+        self._most = most
+        self._random = random.Random(seed)
+
+    def add(self, row: _Kept) -> None:
+        self.seen += 1
+        if len(self.kept) < self._most:
+            self.kept.append(row)
+        elif (place := self._random.randrange(self.seen)) < self._most:
+            self.kept[place] = row
+
+
+def _unusable(row: LoggedDecision) -> str | None:
+    if row.decision.reason not in MATCHED:
+        return "not_matched"
+    if not (row.ask_text or "").strip():
+        return "without_text"
+    return "redacted" if row.redacted else None
+
+
+def _prompts(rows: Sequence[_Kept], routes: Container[str]) -> tuple[list[Prompt], int]:
+    """Return the different prompts, and how many rows ask for several things."""
+    together: dict[str, list[_Kept]] = {}
+    asks: dict[str, Ask] = {}
+    several = 0
+    for row in rows:
+        ask = find_ask(row.text)
+        if len(ask.matched) != 1 or not ask.matched[0].strip():
+            several += 1
+            continue
+        key = words(ask.matched[0])
+        asks.setdefault(key, ask)
+        together.setdefault(key, []).append(row)
+    return [_prompt(asks[key], same, routes) for key, same in together.items()], several
+
+
+def _prompt(ask: Ask, rows: Sequence[_Kept], routes: Container[str]) -> Prompt:
+    labels = Counter(label for row in rows if (label := _label(row, routes)) is not None)
+    label, count = labels.most_common(1)[0] if labels else (None, 0)
+    disliked = frozenset(row.route or "" for row in rows if row.score is not None and row.score < GOOD)
+    return Prompt(ask, len(rows), label, count, disliked if label is None else frozenset())
+
+
+def _label(row: _Kept, routes: Container[str]) -> str | None:
+    """Return the right route: the one that feedback names, or the one that was taken if the answer was good."""
+    if row.label is not None:
+        return row.label
+    good = row.score is not None and row.score >= GOOD
+    return row.route if good and row.route is not None and row.route in routes else None
