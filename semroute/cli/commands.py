@@ -400,6 +400,42 @@ def suggest(**given: Any) -> None:
     run("suggest", given)
 
 
+@group.command(
+    "drift",
+    epilog="""\b
+Examples:
+  semroute drift --window 7                      the last week against the weeks before
+  semroute drift log.jsonl --since 2026-11-24 --fail      for cron: exits with 1 if something moved""",
+)
+@click.argument("log", required=False)
+@click.option(
+    "--since", type=TIME, metavar="TIME", help=f"The window begins here, {TIMES}.  [default: as --window says]"
+)
+@click.option("--until", type=TIME, metavar="TIME", help=f"The window ends here, {TIMES}.  [default: the last record]")
+@click.option(
+    "--window", type=click.FloatRange(min=0, min_open=True), default=7, show_default=True, help="Days of the window."
+)
+@click.option(
+    "--reference",
+    type=click.FloatRange(min=0, min_open=True),
+    default=28,
+    show_default=True,
+    help="Days before the window to compare it with.",
+)
+@click.option("--alpha", type=SHARE, default=0.01, show_default=True, help="The chance of a false alarm in one report.")
+@click.option("--seed", type=int, default=0, show_default=True, help="The seed of samples and permutations.")
+@click.option("--fail", is_flag=True, help="Exit with 1 if something moved.")
+@json_option
+def drift(**given: Any) -> None:
+    """Show how the traffic of a window differs from the traffic before.
+
+    Compares the share of each route, the in-scope scores, the abstentions, the vectors of the prompts, the quality by
+    tier and the cost of a request. Says what moved and since when, and shows prompts that are new. LOG is a file of
+    `semroute export` or the URL of a database; without it, the log at SEMROUTE_DATABASE_URL is read.
+    """
+    run("drift", given)
+
+
 @group.command("init", epilog="Example:  semroute init routes && semroute check routes")
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--force", is_flag=True, help="Overwrite these files if they exist.")

@@ -14,6 +14,7 @@ import yaml
 
 from semroute import settings as settings_module
 from semroute.bases import Frozen
+from semroute.cli.export import timestamp
 from semroute.cli.output import Bar, counted, errors, folder_of, print_json, progress_bar
 from semroute.errors import RequestError
 from semroute.learning.logged_decisions import LoggedDecisions, open_log
@@ -68,11 +69,6 @@ def command(
         print_json(Suggested(log=source.name, read=found.counts, suggestions=suggestions))
     else:
         click.echo(render(suggestions, found.counts, source.name, router.config.default.models))
-
-
-def timestamp(moment: datetime.datetime | None) -> float | None:
-    """Return a moment in UTC as seconds since 1970."""
-    return None if moment is None else moment.replace(tzinfo=datetime.UTC).timestamp()
 
 
 def tell_torn(source: LoggedDecisions) -> None:

@@ -7,11 +7,8 @@ similarity), and does better here: see `clusters` in `bench/libraries.py`.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-from semroute.routing.scoring import Floats
-
-Ints = NDArray[np.int64]
+from semroute.routing.scoring import Floats, Ints
 
 MOST = 5000
 """The most vectors that can be grouped. Their similarities take 100 MB."""

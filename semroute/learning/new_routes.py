@@ -16,8 +16,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from semroute.learning.clusters import MOST, Ints, centrality, group
-from semroute.routing.scoring import Floats
+from semroute.learning.clusters import MOST, centrality, group
+from semroute.routing.scoring import Floats, Ints
 
 SURE = 0.95
 """Prompts that a route takes with at least this confidence are left out, unless feedback says that they went wrong."""
