@@ -1,6 +1,6 @@
 """Measure the alarm for drift on streams of prompts from CLINC150.
 
-    python bench/drift.py             # 20 streams of 100,000 requests
+    python bench/drift.py             # 10 streams of 100,000 requests, some minutes
     python bench/drift.py --quick     # 3 streams
     python bench/drift.py --json
 
@@ -70,6 +70,7 @@ def measure(streams: int, reference: int, cache: Path, progress: Progress) -> di
             rang = (n for n, row in enumerate(drifted, 1) if alarm.observe(vectors[row], in_scope[row]) is not None)
             delays.append(next(rang, len(drifted)))
         progress.update(bar, completed=seed + 1)
+        progress.console.print(f"stream {seed + 1}: {false_alarms} false alarms so far, delays {delays[-NEW_INTENTS:]}")
     return {
         "streams": streams,
         "reference": reference,
@@ -87,7 +88,7 @@ def measure(streams: int, reference: int, cache: Path, progress: Progress) -> di
 def main() -> None:
     """Read the arguments, run and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="3 streams instead of 20")
+    parser.add_argument("--quick", action="store_true", help="3 streams instead of 10")
     parser.add_argument("--reference", type=int, default=REFERENCE, help="how many reference requests")
     parser.add_argument("--json", action="store_true", help="print only the figures, as JSON")
     parser.add_argument("--cache", type=Path, help="a folder to keep vectors in; otherwise they are made each time")
@@ -95,7 +96,7 @@ def main() -> None:
     console = Console(stderr=arguments.json)
     with tempfile.TemporaryDirectory() as temporary, Progress(console=console, transient=True) as progress:
         cache = arguments.cache or Path(temporary)
-        figures = measure(3 if arguments.quick else 20, arguments.reference, cache, progress)
+        figures = measure(3 if arguments.quick else 10, arguments.reference, cache, progress)
     if arguments.json:
         print(json.dumps(figures, indent=2))
         return

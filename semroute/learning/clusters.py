@@ -1,7 +1,8 @@
 """Group vectors that are alike, by average linkage.
 
-This is not scikit-learn's HDBSCAN, because average linkage needs NumPy alone, has one limit that people can picture (a
-similarity), and does better here: see `clusters` in `bench/libraries.py`.
+This is not scikit-learn's HDBSCAN, because average linkage needs NumPy alone, is faster and finds more. Among 2,588
+prompts it took 1.9 s instead of 48, and brought back 16 of 20 routes instead of 15, with .56 of their prompts instead
+of .47 (`clusters` in `bench/libraries.py`, 2026-11-30).
 """
 
 from __future__ import annotations
