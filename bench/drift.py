@@ -17,6 +17,7 @@ import json
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ NEW_SHARE, NEW_INTENTS = 0.1, 5
 GOALS = {"false_alarms_per_100000": 1.0, "late_share": 0.0}
 
 
-def measure(streams: int, reference: int, cache: Path, progress: Progress) -> dict[str, Any]:
+def measure(seeds: Sequence[int], reference: int, cache: Path, progress: Progress) -> dict[str, Any]:
     """Run all streams."""
     embedder = KeptVectors(cache)
     splits = [read(name) for name in ("train", "val", "test")]
@@ -46,8 +47,8 @@ def measure(streams: int, reference: int, cache: Path, progress: Progress) -> di
     vectors = embedder.embed(texts)
     intents = np.array([route for _, route in rows])
     false_alarms, delays, took = 0, [], []
-    bar = progress.add_task("streams", total=streams)
-    for seed in range(streams):
+    bar = progress.add_task("streams", total=len(seeds))
+    for done, seed in enumerate(seeds, 1):
         random = np.random.default_rng(seed)
         out = random.choice(np.unique(intents), NEW_INTENTS, replace=False)
         router = build({name: own for name, own in by_route(read("train_5")).items() if name not in out}, embedder)
@@ -69,14 +70,14 @@ def measure(streams: int, reference: int, cache: Path, progress: Progress) -> di
             drifted[new] = random.choice(np.flatnonzero(intents == name), int(new.sum()))
             rang = (n for n, row in enumerate(drifted, 1) if alarm.observe(vectors[row], in_scope[row]) is not None)
             delays.append(next(rang, len(drifted)))
-        progress.update(bar, completed=seed + 1)
-        progress.console.print(f"stream {seed + 1}: {false_alarms} false alarms so far, delays {delays[-NEW_INTENTS:]}")
+        progress.update(bar, completed=done)
+        progress.console.print(f"stream {seed}: {false_alarms} false alarms so far, delays {delays[-NEW_INTENTS:]}")
     return {
-        "streams": streams,
+        "streams": len(seeds),
         "reference": reference,
-        "requests": streams * STREAM,
+        "requests": len(seeds) * STREAM,
         "false_alarms": false_alarms,
-        "false_alarms_per_100000": false_alarms / streams,
+        "false_alarms_per_100000": false_alarms / len(seeds),
         "delay_median": float(np.median(delays)),
         "delay_most": int(max(delays)),
         "late_share": float(np.mean(np.array(delays) > PATIENCE)),
@@ -90,13 +91,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="3 streams instead of 10")
     parser.add_argument("--reference", type=int, default=REFERENCE, help="how many reference requests")
+    parser.add_argument("--seed", type=int, default=0, help="the seed of the first stream")
     parser.add_argument("--json", action="store_true", help="print only the figures, as JSON")
     parser.add_argument("--cache", type=Path, help="a folder to keep vectors in; otherwise they are made each time")
     arguments = parser.parse_args()
     console = Console(stderr=arguments.json)
     with tempfile.TemporaryDirectory() as temporary, Progress(console=console, transient=True) as progress:
         cache = arguments.cache or Path(temporary)
-        figures = measure(3 if arguments.quick else 10, arguments.reference, cache, progress)
+        figures = measure(
+            range(arguments.seed, arguments.seed + (3 if arguments.quick else 10)), arguments.reference, cache, progress
+        )
     if arguments.json:
         print(json.dumps(figures, indent=2))
         return

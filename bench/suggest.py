@@ -40,7 +40,7 @@ from rich.table import Table
 from bench.intent import by_route, configure, data_folder, read
 from semroute import Router
 from semroute.learning.logged_prompts import Prompt, read_all
-from semroute.learning.suggest import Suggestions, suggest
+from semroute.learning.suggestions import Suggestions, suggest
 from semroute.routing.ask import Ask
 from semroute.semantic.embedder import FastEmbedEmbedder, Features
 from semroute.semantic.training import Task, prepare

@@ -12,6 +12,7 @@ import click
 
 from semroute import __version__
 from semroute.cli.key_commands import keys
+from semroute.cli.learning_commands import diff, drift, replay, suggest
 from semroute.cli.loading import InOrder, run
 from semroute.cli.options import FILE, SHARE, TIME, TIMES, OutputFile, json_option, model_names, routes_option
 from semroute.stores.rollups import DIMENSIONS
@@ -317,123 +318,8 @@ def export(**given: Any) -> None:
     run("export", given)
 
 
-@group.command(
-    "replay",
-    epilog="""\b
-Examples:
-  semroute replay --routes candidate             the service's own log, decided by another folder
-  semroute replay log.jsonl --html replay.html
-  semroute replay big.parquet --resume replay.state""",
-)
-@click.argument("log", required=False)
-@routes_option
-@click.option("--since", type=TIME, metavar="TIME", help=f"From this time on, {TIMES}.  [default: the first record]")
-@click.option("--until", type=TIME, metavar="TIME", help=f"Up to this time, {TIMES}.  [default: now]")
-@click.option("--html", type=OutputFile(), help="Write a report with charts to this file.")
-@click.option(
-    "--resume",
-    type=OutputFile(),
-    help="Keep the progress in this file. If the replay is interrupted, the same command goes on from there.",
-)
-@json_option
-def replay(**given: Any) -> None:
-    """Decide logged requests anew, and show what changes.
-
-    LOG is a file of `semroute export`, or the URL of a database. Without LOG, the database at SEMROUTE_DATABASE_URL is
-    read. No model is called. Requests whose text or features the log kept are decided exactly; others approximately.
-    """
-    run("replay", given)
-
-
-@group.command(
-    "diff",
-    epilog="""\b
-Examples:
-  semroute diff routes candidate
-  semroute diff routes candidate --eval prompts.jsonl --log log.jsonl
-  semroute diff base/routes routes --format github --max-changed 0.02      in a pull request""",
-)
-@click.argument("old", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.argument("new", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--eval", "eval_file", type=FILE, help="Also compare on these labelled prompts, as for `semroute eval`.")
-@click.option("--log", help="Also compare on this log: a file of `semroute export`, or the URL of a database.")
-@click.option(
-    "--format",
-    "format_",
-    type=click.Choice(["text", "json", "github"]),
-    default="text",
-    show_default=True,
-    help="How to print what changes.",
-)
-@click.option("--max-changed", type=SHARE, help="Exit with 1 if a larger share (0 to 1) of the decisions changes.")
-@json_option
-def diff(**given: Any) -> None:
-    """Show what a change of route files does to decisions.
-
-    OLD and NEW are two routes folders. Both decide the same prompts: their own utterances, and the prompts of --eval
-    and --log. No model is called.
-    """
-    run("diff", given)
-
-
-@group.command(
-    "suggest",
-    epilog="""\b
-Examples:
-  semroute suggest > suggested.yaml              from the service's own log
-  semroute suggest november.jsonl --since 2026-11-15 --json""",
-)
-@click.argument("log", required=False)
-@routes_option
-@click.option("--since", type=TIME, metavar="TIME", help=f"From this time on, {TIMES}.  [default: the first record]")
-@click.option("--until", type=TIME, metavar="TIME", help=f"Up to this time, {TIMES}.  [default: the last record]")
-@click.option("--seed", type=int, default=0, show_default=True, help="The seed of the sample of a large log.")
-@json_option
-def suggest(**given: Any) -> None:
-    """Suggest better route files from the log.
-
-    Reads prompts that no route was sure of, and feedback. Suggests utterances to add, new routes and negatives, and
-    names utterances that pull prompts to the wrong route and routes to merge. Prints a route file to review. Nothing is
-    applied. The log must keep the text of prompts. LOG is a file of `semroute export` or the URL of a database; without
-    it, the log at SEMROUTE_DATABASE_URL is read.
-    """
-    run("suggest", given)
-
-
-@group.command(
-    "drift",
-    epilog="""\b
-Examples:
-  semroute drift --window 7                      the last week against the weeks before
-  semroute drift log.jsonl --since 2026-11-24 --fail      for cron: exits with 1 if something moved""",
-)
-@click.argument("log", required=False)
-@click.option(
-    "--since", type=TIME, metavar="TIME", help=f"The window begins here, {TIMES}.  [default: as --window says]"
-)
-@click.option("--until", type=TIME, metavar="TIME", help=f"The window ends here, {TIMES}.  [default: the last record]")
-@click.option(
-    "--window", type=click.FloatRange(min=0, min_open=True), default=7, show_default=True, help="Days of the window."
-)
-@click.option(
-    "--reference",
-    type=click.FloatRange(min=0, min_open=True),
-    default=28,
-    show_default=True,
-    help="Days before the window to compare it with.",
-)
-@click.option("--alpha", type=SHARE, default=0.01, show_default=True, help="The chance of a false alarm in one report.")
-@click.option("--seed", type=int, default=0, show_default=True, help="The seed of samples and permutations.")
-@click.option("--fail", is_flag=True, help="Exit with 1 if something moved.")
-@json_option
-def drift(**given: Any) -> None:
-    """Show how the traffic of a window differs from the traffic before.
-
-    Compares the share of each route, the in-scope scores, the abstentions, the vectors of the prompts, the quality by
-    tier and the cost of a request. Says what moved and since when, and shows prompts that are new. LOG is a file of
-    `semroute export` or the URL of a database; without it, the log at SEMROUTE_DATABASE_URL is read.
-    """
-    run("drift", given)
+for each in (replay, diff, suggest, drift):
+    group.add_command(each)
 
 
 @group.command("init", epilog="Example:  semroute init routes && semroute check routes")

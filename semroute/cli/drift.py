@@ -13,7 +13,7 @@ from semroute.cli.export import timestamp
 from semroute.cli.output import Bar, console, counted, errors, print_json, progress_bar
 from semroute.cli.suggest import tell_torn
 from semroute.errors import RequestError
-from semroute.learning.drift import Change, Drift, compare
+from semroute.learning.compare_windows import Change, Drift, compare
 from semroute.learning.drift_windows import Sample, Window, split
 from semroute.learning.logged_decisions import LoggedDecisions, open_log
 from semroute.stores.interfaces import Query

@@ -19,7 +19,7 @@ from semroute.cli.output import Bar, counted, errors, folder_of, print_json, pro
 from semroute.errors import RequestError
 from semroute.learning.logged_decisions import LoggedDecisions, open_log
 from semroute.learning.logged_prompts import MOST_ROWS, Counts, collect, read_all
-from semroute.learning.suggest import LEAST_WRONG, Suggestions, suggest
+from semroute.learning.suggestions import LEAST_WRONG, Suggestions, suggest
 from semroute.router import Router
 from semroute.stores.interfaces import Query
 

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from semroute.cli.commands import group as cli
-from semroute.learning.drift import VECTORS
+from semroute.learning.compare_windows import VECTORS
 from tests.learning.log_files import line, write
 
 DAY_S = 86_400

@@ -19,7 +19,7 @@ from semroute.config.load import read
 from semroute.learning.logged_decisions import LoggedDecision
 from semroute.learning.logged_prompts import collect, read_all
 from semroute.learning.new_routes import name_for, telling_words
-from semroute.learning.suggest import Suggestions, suggest
+from semroute.learning.suggestions import Suggestions, suggest
 from tests.learning.log_files import line, write
 
 ROUTES = """
