@@ -18,7 +18,7 @@ from unittest.mock import patch
 import numpy as np
 
 from semroute.routing import english_check
-from semroute.semantic.embedder import BUNDLED_DIR
+from semroute.semantic.bundled_models import BUNDLED_DIR
 
 TEXTS = Path(__file__).with_name("foreign.txt")
 STEP = 0.5

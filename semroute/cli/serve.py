@@ -17,7 +17,8 @@ from semroute.cli.output import counted, errors, folder_of
 from semroute.config.config import Config
 from semroute.config.folder import read_files
 from semroute.config.load import load_files
-from semroute.semantic.embedder import BUNDLED, open_embedder
+from semroute.semantic.bundled_models import BUNDLED
+from semroute.semantic.embedder import open_embedder
 from semroute.settings import Openness, Settings, variable
 from semroute.stores.connect import open_database, open_state, open_to_read
 from semroute.telemetry.logs import configure

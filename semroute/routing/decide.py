@@ -28,8 +28,8 @@ from semroute.routing.rule_matching import incomparable, narrowing_rules, target
 from semroute.routing.substitute import with_substitutes
 
 AUTO = "auto"
-ENGLISH_ONLY = "bundled"
-"""The encoder that was trained on English only."""
+ENGLISH_ONLY = ("bundled", "bundled-2026-11")
+"""The encoders that were trained on English only."""
 KNOWN_SIMILARITY = 0.75
 """Cosine. A prompt in another language that is this near to an utterance is a variant of it. None of 217 prompts in 15
 languages came nearer than .70 to an English utterance."""
@@ -160,7 +160,7 @@ def unreadable(config: Config, facts: Facts, best: Candidate) -> bool:
     """Return whether a prompt is in a language that the encoder does not know, and near no utterance in that
     language.
     """
-    if config.embedder.model != ENGLISH_ONLY or (best.nearest and best.nearest.similarity >= KNOWN_SIMILARITY):
+    if config.embedder.model not in ENGLISH_ONLY or (best.nearest and best.nearest.similarity >= KNOWN_SIMILARITY):
         return False
     return facts.foreign_to(best.nearest.utterance if best.nearest else "")
 

@@ -13,7 +13,6 @@ import http.client
 import math
 import os
 import re
-import threading
 import urllib.error
 import urllib.request
 from contextlib import contextmanager
@@ -23,11 +22,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 from fastembed import TextEmbedding
-from fastembed.common.model_description import ModelSource, PoolingType
 from loguru import logger as fastembed_logger
 from tokenizers import Tokenizer
 
 from semroute.errors import EmbedderError
+from semroute.semantic.bundled_models import BUNDLED, DIM, OWN, REGISTERED_NAME, folder_of, load, sha256, verify
 from semroute.semantic.embedder_prefixes import prefixes_of
 from semroute.semantic.truncation import bound_text
 
@@ -41,13 +40,8 @@ if TYPE_CHECKING:
 
     Vectors = NDArray[np.float32]
 
-BUNDLED = "bundled"
-BUNDLED_DIR = Path(__file__).parent / "bundled"
-SUMS = "sha256sums.txt"
 DEFAULT_MAX_TOKENS = 128
 
-_REGISTERED_NAME = "semroute/all-MiniLM-L6-v2-int8"  # fastembed's name for the bundled model
-_DIM = 384
 _CHARS_PER_TOKEN = 8  # of the head and of the tail; English averages 4 to 5 with its spaces
 _COUNT_EXACT_CHARS = 4000  # longer texts are counted by sample
 _COUNT_SAMPLES = 4
@@ -59,7 +53,6 @@ _WORDS_KEPT = 2**14
 _CLS, _SEP, _PAD = 101, 102, 0  # token ids with which the bundled model's texts begin, end and are padded
 _FINGERPRINT_VERSION = 3  # raise it when bounding or pooling changes, so that trained heads are trained anew
 _PROBE_TIMEOUT_S = 5.0
-_REGISTRATION = threading.Lock()
 
 
 class Features(NamedTuple):
@@ -112,13 +105,14 @@ def open_embedder(settings: EmbedderSettings) -> Embedder:
 
 
 class FastEmbedEmbedder:
-    """An `Embedder` over fastembed: the bundled model, or any that fastembed lists.
+    """An `Embedder` over fastembed: the bundled model, the one that was bundled before, or any that fastembed lists.
 
-    - `model`: `bundled`, or a name that `fastembed.TextEmbedding.list_supported_models()` gives
+    - `model`: `bundled`, `bundled-2026-11`, or a name that `fastembed.TextEmbedding.list_supported_models()` gives
     - `max_tokens`: most tokens of a text that are embedded, special ones included; a longer text is its head and tail
     - `threads`: threads one call may use; None leaves it to onnxruntime (every core)
-    - `cache_dir`: where fastembed keeps downloaded models; None leaves it to fastembed; unused by the bundled model
-    - `bundled_dir`: where the bundled model lies
+    - `cache_dir`: where fastembed keeps downloaded models, and where the folder `bundled-2026-11` lies; None leaves it
+      to fastembed; unused by the bundled model
+    - `bundled_dir`: where the bundled model lies; None: where it should
     - `query_prefix`, `passage_prefix`: what prompts and utterances begin with. None: as the model's family needs it
 
     Raises `EmbedderError` if a bundled file is missing or is not the one shipped, if the model's name is unknown, if
@@ -132,16 +126,17 @@ class FastEmbedEmbedder:
         max_tokens: int = DEFAULT_MAX_TOKENS,
         threads: int | None = None,
         cache_dir: str | Path | None = None,
-        bundled_dir: Path = BUNDLED_DIR,
+        bundled_dir: Path | None = None,
         query_prefix: str | None = None,
         passage_prefix: str | None = None,
     ) -> None:
         self.name = model
         self._max_tokens = max_tokens
-        if model == BUNDLED:
-            hashes = verify(bundled_dir)
-            loaded = _load_bundled(bundled_dir, threads)
-            self.dim = _DIM
+        if model in OWN:
+            folder = bundled_dir or folder_of(model, cache_dir)
+            hashes = verify(folder)
+            loaded = load(folder, threads)
+            self.dim = DIM
         else:
             description = _describe(model)
             loaded = _load_named(model, description, threads, cache_dir)
@@ -152,7 +147,7 @@ class FastEmbedEmbedder:
         self._set_tokenizer(inner.tokenizer)
         self.fastembed = loaded
         """The loaded fastembed model, for use without this class."""
-        self._session: InferenceSession | None = inner.model if model == BUNDLED else None
+        self._session: InferenceSession | None = inner.model if model in OWN else None
         prefixes = [tuple(self._prefixes)] if any(self._prefixes) else []
         traits = [_FINGERPRINT_VERSION, type(inner).__name__, max_tokens, *sorted(hashes.items()), *prefixes]
         self.fingerprint = hashlib.sha256(repr(traits).encode()).hexdigest()[:16]
@@ -279,45 +274,10 @@ class Bounded(NamedTuple):
     """The same as text: the head's characters, a space, the tail's."""
 
 
-def verify(folder: Path) -> dict[str, str]:
-    """Check the bundled files against their SHA-256 sums, and give the sums by file name.
-
-    Raises `EmbedderError` that names a file which is missing, or is not the one that was shipped.
-    """
-    advice = "reinstall semroute, or rebuild the model with bench/build_model.py"
-    try:
-        stated = [line.split() for line in (folder / SUMS).read_text(encoding="utf-8").splitlines() if line.strip()]
-        sums = {name: digest for digest, name in stated}
-        for name, expected in sums.items():
-            got = _sha256(folder / name)
-            if got != expected:
-                raise EmbedderError(f"{folder / name}: got SHA-256 {got}, expected {expected}; {advice}")
-    except (OSError, ValueError) as error:
-        raise EmbedderError(f"bundled embedding model in {folder}: {error}; {advice}") from error
-    return sums
-
-
-def _load_bundled(folder: Path, threads: int | None) -> TextEmbedding:
-    """Load the bundled model through fastembed; nothing is downloaded or written."""
-    with _REGISTRATION:
-        if not any(known["model"] == _REGISTERED_NAME for known in TextEmbedding.list_supported_models()):
-            TextEmbedding.add_custom_model(
-                model=_REGISTERED_NAME,
-                pooling=PoolingType.MEAN,
-                normalization=True,
-                sources=ModelSource(hf="sentence-transformers/all-MiniLM-L6-v2"),  # fastembed wants one; never asked
-                dim=_DIM,
-                model_file="model.onnx",
-                license="apache-2.0",
-            )
-    # fastembed makes its cache folder even where it needs none: give it one that exists.
-    return TextEmbedding(_REGISTERED_NAME, cache_dir=str(folder), threads=threads, specific_model_path=str(folder))
-
-
 def _describe(model: str) -> dict[str, Any]:
     """Find a model in fastembed's list; an unknown name is an error that lists the close ones."""
     known = {entry["model"]: entry for entry in TextEmbedding.list_supported_models()}
-    known.pop(_REGISTERED_NAME, None)
+    known.pop(REGISTERED_NAME, None)
     by_case = {name.lower(): name for name in known}
     if model.lower() in by_case:
         return known[by_case[model.lower()]]
@@ -380,12 +340,7 @@ def _hash_named(loaded: TextEmbedding, description: dict[str, Any]) -> dict[str,
     inner: Any = loaded.model
     folder = Path(inner._model_dir)  # fastembed has no public name for it
     names = [description["model_file"], *description["additional_files"], "tokenizer.json"]
-    return {name: _sha256(folder / name) for name in names if (folder / name).is_file()}
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return {name: sha256(folder / name) for name in names if (folder / name).is_file()}
 
 
 def _encodable(text: str) -> str:

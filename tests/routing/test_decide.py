@@ -144,6 +144,7 @@ GERMAN = "wie kann ich bitte meine Rechnung bezahlen, wenn die Karte nicht geht?
     ("text", "encoder", "similarity", "taken"),
     [
         (GERMAN, "bundled", 0.6, None),
+        (GERMAN, "bundled-2026-11", 0.6, None),
         (GERMAN, "bundled", 0.8, "billing"),
         (GERMAN, "some/multilingual-model", 0.6, "billing"),
         ("how can I pay my bill when the card does not work?", "bundled", 0.6, "billing"),

@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 
 from semroute.config.schema.matching import EmbedderSettings
 from semroute.errors import EmbedderError
-from semroute.semantic.embedder import BUNDLED_DIR, SUMS, FastEmbedEmbedder, open_embedder
+from semroute.semantic.bundled_models import BUNDLED_DIR, EARLIER, SUMS
+from semroute.semantic.embedder import FastEmbedEmbedder, open_embedder
 from semroute.semantic.embedder_prefixes import prefixes_of
 from semroute.semantic.truncation import bound_text
 
@@ -326,6 +327,28 @@ def test_the_bundled_model_loads_and_runs_without_touching_the_network() -> None
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout.strip()) == (0, "(1, 384) True"), done.stderr
+
+
+# --- the model that was in the package before ------------------------------------------------------------------------
+
+
+def test_the_earlier_model_is_read_from_its_folder(embedder: FastEmbedEmbedder, tmp_path: Path) -> None:
+    """The files stand in for the earlier ones. What was made with a model fits the same files under any name."""
+    shutil.copytree(BUNDLED_DIR, tmp_path / EARLIER)
+    opened = open_embedder(EmbedderSettings(model=EARLIER, cache_dir=str(tmp_path)))
+    assert (opened.name, opened.dim, opened.fingerprint) == (EARLIER, 384, embedder.fingerprint)
+    np.testing.assert_array_equal(opened.embed(TEXTS), embedder.embed(TEXTS))
+    (tmp_path / EARLIER / "config.json").write_text("{}")
+    with pytest.raises(EmbedderError, match=r"config\.json: got SHA-256 .*; copy the folder again, or rebuild"):
+        open_embedder(EmbedderSettings(model=EARLIER, cache_dir=str(tmp_path)))
+
+
+def test_an_earlier_model_that_is_not_there_says_where_it_belongs(tmp_path: Path) -> None:
+    with pytest.raises(EmbedderError, match=r"no longer in the package, and `embedder: \{cache_dir: …\}` is not set"):
+        open_embedder(EmbedderSettings(model=EARLIER))
+    with pytest.raises(EmbedderError, match=f"{tmp_path / EARLIER / SUMS}: no such file") as caught:
+        open_embedder(EmbedderSettings(model=EARLIER, cache_dir=str(tmp_path)))
+    assert "docs/pages/routes.md#keep-the-earlier-model" in str(caught.value)
 
 
 # --- models by name ---------------------------------------------------------------------------------------------------

@@ -17,7 +17,8 @@ class EmbedderSettings(RouteFileStruct, frozen=True, kw_only=True):
     """Which model turns text into vectors."""
 
     model: str = "bundled"
-    """`bundled`, or the name of any model that fastembed supports."""
+    """`bundled`, `bundled-2026-11` for the model that was in the package before, or the name of any model that
+    fastembed supports."""
     max_tokens: Annotated[int, Meta(ge=8)] = 128
     """How many tokens of a prompt are embedded at most. Of a longer prompt, only the beginning and the end are
     embedded."""
@@ -26,7 +27,8 @@ class EmbedderSettings(RouteFileStruct, frozen=True, kw_only=True):
     passage_prefix: str | None = None
     """Text put before each utterance. Not set: the same as for prompts."""
     cache_dir: str | None = None
-    """The folder for models that fastembed downloads. Not set: fastembed's own."""
+    """The folder for models that fastembed downloads, and the one that holds `bundled-2026-11`. Not set:
+    fastembed's own."""
     threads: Annotated[int, Meta(ge=1)] | None = None
     """How many threads make one embedding. Not set: one."""
     cached_prompts: Annotated[int, Meta(ge=0)] = 4096
