@@ -159,7 +159,7 @@ def prepare(texts: Texts, weights: Path) -> None:
     torch = import_module("torch")
     encode = build_model.tokenise(weights)
     model = build_model.load(weights)
-    anchor = build_model.blended(weights)
+    anchor = build_model.blended(weights, build_model.ORIGINAL)
     order = sorted(range(len(texts.texts)), key=lambda row: (len(texts.texts[row]), row))
     lengths = np.zeros(len(order), np.int64)
     states: list[Any] = [None] * len(order)

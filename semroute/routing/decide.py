@@ -31,8 +31,8 @@ AUTO = "auto"
 ENGLISH_ONLY = ("bundled", "bundled-2026-11")
 """The encoders that were trained on English only."""
 KNOWN_SIMILARITY = 0.75
-"""Cosine. A prompt in another language that is this near to an utterance is a variant of it. None of 217 prompts in 15
-languages came nearer than .70 to an English utterance."""
+"""Cosine. A prompt in another language that is this near to an utterance is a variant of it. None of 583 prompts in 50
+languages came nearer than .66 to an utterance of the shipped routes or of CLINC150."""
 DEFAULT_TAKES_IT = ": the default takes it"
 BELOW = "the best match, "
 """The beginning of the explanation when the best match was below its threshold."""

@@ -80,7 +80,7 @@ def test_no_routes_are_quiet() -> None:
 
 
 def test_two_routes_that_collide_are_one_finding_with_both_places() -> None:
-    shared = [direction(a13=1, a0=0.6), direction(a14=1, a0=0.6)]
+    shared = [direction(a13=1, a0=0.4), direction(a14=1, a0=0.6)]
     theirs = [direction(a13=1, a1=0.3), direction(a14=1, a1=0.6)]
     (found,) = lint(corpus({"a": [*GOOD["a"], *shared], "b": [*GOOD["b"], *theirs]}))
     assert (found.code, found.severity) == ("collision", "warning")
@@ -106,7 +106,7 @@ def test_a_near_duplicate_is_reported_at_the_later_one() -> None:
 
 
 def test_an_utterance_in_the_wrong_route_is_told_where_it_belongs() -> None:
-    stray = direction(a1=1, a8=0.4, a9=0.4, a13=0.9)
+    stray = direction(a1=1, a8=0.4, a9=0.4, a13=0.6)
     (found,) = lint(corpus({**GOOD, "a": [*GOOD["a"], stray]}))
     assert (found.code, found.file, found.line) == ("misplaced", "a.yaml", 15)
     assert "looks more like `b` than like the rest of `a`" in found.message
