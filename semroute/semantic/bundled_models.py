@@ -45,8 +45,7 @@ def verify(folder: Path) -> dict[str, str]:
 
     Raises `EmbedderError` that names a file which is missing, or is not the one that was shipped.
     """
-    source = "copy the folder again" if folder.name == EARLIER else "reinstall semroute"
-    advice = f"{source}, or rebuild the model with bench/build_model.py"
+    advice = "copy the folder again" if folder.name == EARLIER else "reinstall semroute"
     try:
         stated = [line.split() for line in (folder / SUMS).read_text(encoding="utf-8").splitlines() if line.strip()]
         sums = {name: digest for digest, name in stated}
