@@ -201,12 +201,12 @@ def ask_checkout(folder: Path, asked: Sequence[Case]) -> Answers:
 
 def ask_peer(asked: Sequence[Case]) -> Answers:
     """What semantic-router answers, with the same encoder and utterances."""
-    from bench.intent import open_peer
+    from bench.intent import open_fastembed, open_peer
     from semroute import Router
 
     router = Router.load(ROOT / "routes")
     routes = {name: route.utterances for name, route in router.config.routes.items()}
-    peer: Callable[[str], Any] = open_peer(routes, router.embedder)
+    peer: Callable[[str], Any] = open_peer(routes, open_fastembed())
     answers: Answers = []
     for case in asked:
         started = time.perf_counter()

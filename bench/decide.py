@@ -37,7 +37,7 @@ from rich.console import Console
 from rich.progress import Progress, track
 from rich.table import Table
 
-from bench.intent import SHOTS, by_route, configure, open_peer, read
+from bench.intent import SHOTS, by_route, configure, open_fastembed, open_peer, read
 from bench.load import Target, run
 from bench.processes import semroute
 from semroute import Router
@@ -122,8 +122,7 @@ def measure_speed(prompts: Sequence[str], console: Console, threads: int = 1) ->
     """
     small = build("10-shot", console, threads)
     large = build("full", console, threads, small)
-    assert isinstance(large.embedder, FastEmbedEmbedder)
-    fastembed = large.embedder.fastembed
+    fastembed = open_fastembed(threads)
     subjects: dict[str, Ask] = {
         "encoder alone": lambda prompt: large.embedder.embed([prompt]),
         "fastembed alone": lambda prompt: list(fastembed.embed([prompt])),
@@ -133,7 +132,7 @@ def measure_speed(prompts: Sequence[str], console: Console, threads: int = 1) ->
     if importlib.util.find_spec("semantic_router") is not None:
         console.print("semantic-router: indexing")
         for size, shot in (("1,500", "10-shot"), ("15,000", "full")):
-            subjects[f"semantic-router, {size}"] = open_peer(by_route(read(SHOTS[shot])), large.embedder)
+            subjects[f"semantic-router, {size}"] = open_peer(by_route(read(SHOTS[shot])), fastembed)
     p50 = take_turns(subjects, prompts, console)
     figures = {"overhead_ms_15000": p50["semroute, 15,000"] - p50["encoder alone"]}
     for size in ("1,500", "15,000"):

@@ -27,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 from fastembed import TextEmbedding
+from fastembed.common.model_description import ModelSource, PoolingType
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
@@ -39,7 +40,7 @@ from semroute.config.schema.providers import ProviderSettings
 from semroute.config.schema.routes import Default, Route
 from semroute.evaluation.decision_metrics import auroc, expected_calibration_error
 from semroute.semantic.array_cache import Cache
-from semroute.semantic.embedder import Embedder, FastEmbedEmbedder
+from semroute.semantic.bundled_models import BUNDLED_DIR
 
 ROOT = Path(__file__).resolve().parent.parent
 SHOTS = {"5-shot": "train_5", "10-shot": "train_10", "full": "train"}
@@ -55,6 +56,7 @@ GOALS = {
     "full": {"in_scope_accuracy": 0.963, "oos_auroc": 0.984, "oos_recall_at_95": 0.93},
 }
 PEER = "semantic-router"
+NAME_IN_FASTEMBED = "semroute/bundled"
 
 Figures = dict[str, float | None]
 Texts = Sequence[str]
@@ -129,14 +131,26 @@ def ask(router: Router, texts: Texts, told: Done) -> Answers:
     return Answers(list(best), np.array(confidence), np.array(in_scope), np.array(taken))
 
 
-def open_peer(routes: dict[str, tuple[str, ...]], embedder: Embedder) -> Callable[[str], Any]:
-    """Build semantic-router with its defaults. Its encoder for fastembed uses the session of `embedder`."""
+def open_fastembed(threads: int | None = 1) -> TextEmbedding:
+    """Load the bundled model through fastembed. semroute itself runs this model without fastembed."""
+    if not any(known["model"] == NAME_IN_FASTEMBED for known in TextEmbedding.list_supported_models()):
+        TextEmbedding.add_custom_model(
+            NAME_IN_FASTEMBED,
+            PoolingType.MEAN,
+            normalization=True,
+            sources=ModelSource(hf="sentence-transformers/all-MiniLM-L6-v2"),  # fastembed wants one; never asked
+            dim=384,
+            model_file="model.onnx",
+        )
+    where = str(BUNDLED_DIR)
+    return TextEmbedding(NAME_IN_FASTEMBED, cache_dir=where, threads=threads, specific_model_path=where)
+
+
+def open_peer(routes: dict[str, tuple[str, ...]], loaded: TextEmbedding) -> Callable[[str], Any]:
+    """Build semantic-router with its defaults, and with an encoder that fastembed has loaded."""
     from semantic_router import IndexedRouter
     from semantic_router import Route as PeerRoute
     from semantic_router.encoders import FastEmbedEncoder
-
-    assert isinstance(embedder, FastEmbedEmbedder)
-    loaded = embedder.fastembed
 
     class Encoder(FastEmbedEncoder):  # type: ignore[misc]  # without the package, the base class has no type
         def _initialize_client(self) -> TextEmbedding:
@@ -147,9 +161,9 @@ def open_peer(routes: dict[str, tuple[str, ...]], embedder: Embedder) -> Callabl
     return router
 
 
-def ask_peer(routes: dict[str, tuple[str, ...]], texts: Texts, embedder: Embedder, told: Done) -> Answers:
+def ask_peer(routes: dict[str, tuple[str, ...]], texts: Texts, told: Done) -> Answers:
     """Ask semantic-router about each text. Its confidence is the mean of five similarities."""
-    router = open_peer(routes, embedder)
+    router = open_peer(routes, open_fastembed())
     best, confidence = [], []
     for number, text in enumerate(texts, start=1):
         choice = router(text)
@@ -189,7 +203,7 @@ def run(shots: Sequence[str], rows: Rows, peer: bool, console: Console) -> dict[
             )
             ours[shot] = measure(rows, ask(router, rows.texts, _bar(progress, f"{shot}: semroute")))
             if peer:
-                answers = ask_peer(routes, rows.texts, router.embedder, _bar(progress, f"{shot}: {PEER}"))
+                answers = ask_peer(routes, rows.texts, _bar(progress, f"{shot}: {PEER}"))
                 theirs[shot] = measure(rows, answers)
     return {"clinc150": ours, "peer": theirs}
 

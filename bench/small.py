@@ -160,7 +160,7 @@ def run(split: str, draws: int, peer: bool, tell: Tell) -> dict[str, dict[str, F
             each.append(measure(expected, near, ask(router, features)))
             if peer:
                 texts = [asked.rows.texts[row] for row in rows]
-                of_peer.append(measure(expected, near, ask_peer(drawn.routes, texts, embedder, lambda *_: None)))
+                of_peer.append(measure(expected, near, ask_peer(drawn.routes, texts, lambda *_: None)))
         ours[f"{size} routes"] = mean(each)
         if peer:
             theirs[f"{size} routes"] = mean(of_peer)

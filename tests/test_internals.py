@@ -31,6 +31,7 @@ from tokenizers import Tokenizer
 from yaml.nodes import Node
 from yarl import URL
 
+from bench.intent import open_fastembed
 from semroute.api.fast_path import DIRECT, Service
 from semroute.api.http_connection import Connection
 from semroute.api.request_intake import BodyLimits, RequestPlaces
@@ -43,10 +44,10 @@ from tests.conftest import ROOT
 ADAPTERS = {
     "aiohttp": {f"providers/{name}.py" for name in ("transport", "transport_errors", "streamed_upload")},
     "yarl": {"providers/transport.py"},
-    "fastembed": {"semantic/embedder.py"},
-    "loguru": {"semantic/embedder.py"},
-    "onnxruntime": {"semantic/embedder.py"},
-    "tokenizers": {"semantic/embedder.py"},
+    "fastembed": {"semantic/named_models.py"},
+    "loguru": {"semantic/named_models.py"},
+    "onnxruntime": {"semantic/bundled_models.py", "semantic/embedder.py"},
+    "tokenizers": {"semantic/bundled_models.py", "semantic/embedder.py", "semantic/named_models.py"},
     "prometheus_client": {"telemetry/prometheus.py"},
     "uvicorn": {"api/http_connection.py", "api/server.py"},
     "detect_secrets": {"stores/log_content.py"},
@@ -111,18 +112,18 @@ def test_prometheus_gauges_of_workers_lie_in_files_of_their_process(tmp_path: Pa
     assert [file.name for file in tmp_path.iterdir()] == [f"gauge_livesum_{done.stdout.strip()}.db"]
 
 
-def test_fastembed_gives_its_tokenizer_and_its_session(embedder: FastEmbedEmbedder) -> None:
-    """`TextEmbedding.model`, its `tokenizer` or its `model` changed: no prompt could be embedded."""
-    inner: Any = embedder.fastembed.model
+def test_fastembed_gives_its_tokenizer(embedder: FastEmbedEmbedder) -> None:
+    """`TextEmbedding.model` or its `tokenizer` changed: no model by name could be loaded."""
+    loaded = open_fastembed()
+    inner: Any = loaded.model
     assert isinstance(inner.tokenizer, Tokenizer)
-    assert {given.name for given in inner.model.get_inputs()} == {"input_ids", "attention_mask", "token_type_ids"}
-    theirs = next(iter(embedder.fastembed.embed(["I want my money back"])))
+    theirs = next(iter(loaded.embed(["I want my money back"])))
     assert float(np.dot(embedder.embed(["I want my money back"])[0], theirs)) == pytest.approx(1, abs=1e-3)
 
 
-def test_fastembed_tells_where_a_model_lies(embedder: FastEmbedEmbedder) -> None:
+def test_fastembed_tells_where_a_model_lies() -> None:
     """`_model_dir` changed: another model of the same name would not be noticed by its hashes."""
-    inner: Any = embedder.fastembed.model
+    inner: Any = open_fastembed().model
     assert (Path(inner._model_dir) / "tokenizer.json").is_file()
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import threading
+import json
 from pathlib import Path
 
-from fastembed import TextEmbedding
-from fastembed.common.model_description import ModelSource, PoolingType
+from onnxruntime import InferenceSession, SessionOptions
+from tokenizers import Tokenizer
 
 from semroute.errors import EmbedderError
 
@@ -19,10 +19,8 @@ EARLIER = "bundled-2026-11"
 OWN = (BUNDLED, EARLIER)
 SUMS = "sha256sums.txt"
 DIM = 384
-REGISTERED_NAME = "semroute/all-MiniLM-L6-v2-int8"
-"""What fastembed calls our models."""
-
-_REGISTRATION = threading.Lock()
+KIND = "CustomTextEmbedding"
+"""A part of the fingerprint under which vectors are shipped."""
 
 
 def folder_of(model: str, cache_dir: str | Path | None) -> Path:
@@ -58,21 +56,19 @@ def verify(folder: Path) -> dict[str, str]:
     return sums
 
 
-def load(folder: Path, threads: int | None) -> TextEmbedding:
-    """Load one of our models through fastembed. Nothing is downloaded or written."""
-    with _REGISTRATION:
-        if not any(known["model"] == REGISTERED_NAME for known in TextEmbedding.list_supported_models()):
-            TextEmbedding.add_custom_model(
-                model=REGISTERED_NAME,
-                pooling=PoolingType.MEAN,
-                normalization=True,
-                sources=ModelSource(hf="sentence-transformers/all-MiniLM-L6-v2"),  # fastembed wants one; never asked
-                dim=DIM,
-                model_file="model.onnx",
-                license="apache-2.0",
-            )
-    # fastembed makes its cache folder even where it needs none: give it one that exists.
-    return TextEmbedding(REGISTERED_NAME, cache_dir=str(folder), threads=threads, specific_model_path=str(folder))
+def open_model(folder: Path, threads: int | None) -> tuple[InferenceSession, Tokenizer, int]:
+    """Load one of our models: its session, its tokenizer and the most tokens of a text that it takes.
+
+    `threads`: how many a call may use. None: as onnxruntime likes. Nothing is downloaded or written.
+    """
+    options = SessionOptions()
+    if threads is not None:
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = threads
+    session = InferenceSession(folder / "model.onnx", options, providers=["CPUExecutionProvider"])
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    limit = int(json.loads((folder / "tokenizer_config.json").read_text("utf-8"))["model_max_length"])
+    return session, tokenizer, limit
 
 
 def sha256(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""Texts to vectors: the `Embedder` seam, and fastembed behind it.
+"""Texts to vectors: the `Embedder` seam, and behind it the model in the package, or one that fastembed runs.
 
 The default model is inside the package (`bundled/`) and needs no network. Its int8 arithmetic scales activations by
 ranges that were measured once, so a text has one vector, whatever else is embedded with it: an utterance sent as a
@@ -7,26 +7,18 @@ prompt is at cosine 1 from itself. Texts of like length share a call, which take
 
 from __future__ import annotations
 
-import difflib
 import hashlib
-import http.client
 import math
-import os
 import re
-import urllib.error
-import urllib.request
-from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
-from fastembed import TextEmbedding
-from loguru import logger as fastembed_logger
 from tokenizers import Tokenizer
 
 from semroute.errors import EmbedderError
-from semroute.semantic.bundled_models import BUNDLED, DIM, OWN, REGISTERED_NAME, folder_of, load, sha256, verify
+from semroute.semantic.bundled_models import BUNDLED, DIM, KIND, OWN, folder_of, open_model, sha256, verify
 from semroute.semantic.embedder_prefixes import prefixes_of
 from semroute.semantic.truncation import bound_text
 
@@ -37,6 +29,7 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
     from semroute.config.schema.matching import EmbedderSettings
+    from semroute.semantic.named_models import NamedModel
 
     Vectors = NDArray[np.float32]
 
@@ -52,7 +45,6 @@ _WORDS = re.compile(r"[a-z0-9]+|[^a-z0-9\s]")
 _WORDS_KEPT = 2**14
 _CLS, _SEP, _PAD = 101, 102, 0  # token ids with which the bundled model's texts begin, end and are padded
 _FINGERPRINT_VERSION = 3  # raise it when bounding or pooling changes, so that trained heads are trained anew
-_PROBE_TIMEOUT_S = 5.0
 
 
 class Features(NamedTuple):
@@ -105,7 +97,7 @@ def open_embedder(settings: EmbedderSettings) -> Embedder:
 
 
 class FastEmbedEmbedder:
-    """An `Embedder` over fastembed: the bundled model, the one that was bundled before, or any that fastembed lists.
+    """An `Embedder`: one of our own models, which need no fastembed, or any model that fastembed lists.
 
     - `model`: `bundled`, `bundled-2026-11`, or a name that `fastembed.TextEmbedding.list_supported_models()` gives
     - `max_tokens`: most tokens of a text that are embedded, special ones included; a longer text is its head and tail
@@ -132,40 +124,36 @@ class FastEmbedEmbedder:
     ) -> None:
         self.name = model
         self._max_tokens = max_tokens
+        self._prefixes = prefixes_of(model, query_prefix, passage_prefix)
+        self._session: InferenceSession | None = None
+        self._named: NamedModel | None = None
         if model in OWN:
             folder = bundled_dir or folder_of(model, cache_dir)
-            hashes = verify(folder)
-            loaded = load(folder, threads)
-            self.dim = DIM
+            hashes, kind, self.dim = verify(folder), KIND, DIM
+            self._session, tokenizer, limit = open_model(folder, threads)
         else:
-            description = _describe(model)
-            loaded = _load_named(model, description, threads, cache_dir)
-            self.dim = int(description["dim"])
-            hashes = _hash_named(loaded, description)
-        inner: Any = loaded.model  # a class per architecture; their common base knows no tokenizer
-        self._prefixes = prefixes_of(model, query_prefix, passage_prefix)
-        self._set_tokenizer(inner.tokenizer)
-        self.fastembed = loaded
-        """The loaded fastembed model, for use without this class."""
-        self._session: InferenceSession | None = inner.model if model in OWN else None
+            from semroute.semantic.named_models import load_named  # it imports fastembed
+
+            named = self._named = load_named(model, max_tokens, threads, cache_dir, BUNDLED)
+            hashes, kind, self.dim = {file.name: sha256(file) for file in named.files}, named.kind, named.dim
+            tokenizer, limit = named.tokenizer, named.limit
+        self._set_tokenizer(tokenizer, limit)
         prefixes = [tuple(self._prefixes)] if any(self._prefixes) else []
-        traits = [_FINGERPRINT_VERSION, type(inner).__name__, max_tokens, *sorted(hashes.items()), *prefixes]
+        traits = [_FINGERPRINT_VERSION, kind, max_tokens, *sorted(hashes.items()), *prefixes]
         self.fingerprint = hashlib.sha256(repr(traits).encode()).hexdigest()[:16]
 
-    def _set_tokenizer(self, loaded: Tokenizer) -> None:
-        """Keep a tokenizer that neither truncates nor pads, and bound the one fastembed runs itself."""
-        limit = int((loaded.truncation or {}).get("max_length", self._max_tokens))
-        prefix = self._prefixes.tokens(lambda text: len(loaded.encode(text, add_special_tokens=False).ids))
-        around = loaded.num_special_tokens_to_add(False) + prefix
+    def _set_tokenizer(self, tokenizer: Tokenizer, limit: int) -> None:
+        """Let a tokenizer neither truncate nor pad. `limit`: the most tokens that the model takes."""
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        self._tokenizer = tokenizer
+        encode = tokenizer.encode
+        prefix = self._prefixes.tokens(lambda text: len(encode(text, add_special_tokens=False).ids))
+        around = tokenizer.num_special_tokens_to_add(False) + prefix
         if not around + 2 <= self._max_tokens <= limit:
             told = f"got {self._max_tokens}, expected {around + 2} to {limit}"
             raise EmbedderError(f"embedder {self.name}: max_tokens: {told}")
-        self._tokenizer = Tokenizer.from_str(loaded.to_str())
-        self._tokenizer.no_truncation()
-        self._tokenizer.no_padding()
-        encode = self._tokenizer.encode
         self._pieces_of = lru_cache(_WORDS_KEPT)(lambda word: encode(word, add_special_tokens=False).ids)
-        loaded.enable_truncation(max_length=self._max_tokens)
         self._body_tokens = self._max_tokens - around
         self._tail_tokens = self._body_tokens // 2
         self._head_tokens = self._body_tokens - self._tail_tokens
@@ -180,19 +168,20 @@ class FastEmbedEmbedder:
         Of a text longer than `max_tokens` tokens, the first half and the last half of that number are embedded. The
         cost of a text does not grow with its length beyond that.
 
-        The bundled model's texts go past fastembed, which would tokenise them a second time, and put long and short
-        ones into one call.
+        Texts of like length share a call of the bundled model.
         """
         vectors = np.empty((len(texts), self.dim), dtype=np.float32)
         prefix = self._prefixes.passage if passages else self._prefixes.query
-        if self._session is not None and not prefix:
+        if self._session is not None:
             ids = self.tokens(texts)
-            for rows in [[0]] if len(ids) == 1 else _of_like_length(ids):
-                vectors[rows] = _pooled(self._session, [ids[row] for row in rows])
+            whole = [self._prefixed(prefix, text) for text in texts] if prefix else ids
+            for rows in [[0]] if len(ids) == 1 else _of_like_length(whole):
+                vectors[rows] = _pooled(self._session, [whole[row] for row in rows])
             return Features(vectors, ids)
+        assert self._named is not None
         bounded = [self._bound(self._window(text)) for text in texts]
         for row, part in enumerate(bounded):
-            vectors[row] = next(iter(self.fastembed.embed([prefix + part.text])))
+            vectors[row] = next(iter(self._named.model.embed([prefix + part.text])))
         return Features(_normalise(vectors), [part.ids for part in bounded])
 
     def count_tokens(self, text: str) -> int:
@@ -219,6 +208,11 @@ class FastEmbedEmbedder:
             return self._bound(window).ids
         ids = [piece for word in _WORDS.findall(window.lower()) for piece in self._pieces_of(word)]
         return ids if len(ids) <= self._body_tokens else self._ends(ids)
+
+    def _prefixed(self, prefix: str, text: str) -> list[int]:
+        """The word pieces of a prefix and a text."""
+        part = self._bound(self._window(text)).text
+        return self._tokenizer.encode(prefix + part, add_special_tokens=False).ids[: self._max_tokens - 2]
 
     def _ends(self, ids: list[int]) -> list[int]:
         return ids[: self._head_tokens] + ids[-self._tail_tokens :]
@@ -272,75 +266,6 @@ class Bounded(NamedTuple):
     """Its token ids, special ones excluded."""
     text: str
     """The same as text: the head's characters, a space, the tail's."""
-
-
-def _describe(model: str) -> dict[str, Any]:
-    """Find a model in fastembed's list; an unknown name is an error that lists the close ones."""
-    known = {entry["model"]: entry for entry in TextEmbedding.list_supported_models()}
-    known.pop(REGISTERED_NAME, None)
-    by_case = {name.lower(): name for name in known}
-    if model.lower() in by_case:
-        return known[by_case[model.lower()]]
-    short = {name.rpartition("/")[2]: by_case[name] for name in by_case}
-    wanted = model.lower()
-    close = [by_case[name] for name in difflib.get_close_matches(wanted, by_case, n=5, cutoff=0.5)]
-    close += [short[name] for name in difflib.get_close_matches(wanted.rpartition("/")[2], short, n=5, cutoff=0.6)]
-    names = ", ".join(dict.fromkeys([BUNDLED, *close]))
-    raise EmbedderError(f"embedder: got model {model!r}, expected a name fastembed supports, such as {names}")
-
-
-def _load_named(
-    model: str, description: dict[str, Any], threads: int | None, cache_dir: str | Path | None
-) -> TextEmbedding:
-    """Load a model from fastembed's cache, else download it where the hub can be reached."""
-    where = str(cache_dir) if cache_dir is not None else None
-    try:
-        with _quiet_fastembed():
-            return TextEmbedding(model, cache_dir=where, threads=threads, local_files_only=True)
-    except (OSError, ValueError):
-        pass  # not cached: download it
-    reason = _unreachable(description["sources"])
-    if reason is None:
-        try:
-            return TextEmbedding(model, cache_dir=where, threads=threads)
-        except (OSError, ValueError) as error:
-            reason = str(error)
-    raise EmbedderError(
-        f"embedder: model {model!r} is not in the cache ({where or 'fastembed default'}) and cannot be downloaded "
-        f"({reason}); set `embedder: {{model: {BUNDLED}}}`, which needs no network, or download the model on a "
-        "connected machine, copy its cache folder here and set `embedder: {cache_dir: …}`"
-    )
-
-
-def _unreachable(sources: dict[str, Any]) -> str | None:
-    """Say why a model cannot be downloaded, within seconds: fastembed itself tries for most of a minute."""
-    hub = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
-    if os.environ.get("HF_HUB_OFFLINE", "").strip().upper() in {"1", "TRUE", "YES", "ON"}:
-        return "HF_HUB_OFFLINE is set"
-    url = f"{hub}/api/models/{sources['hf']}" if sources.get("hf") else str(sources["url"])
-    try:
-        with urllib.request.urlopen(url, timeout=_PROBE_TIMEOUT_S):
-            return None
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        return f"{url}: {error}"
-
-
-@contextmanager
-def _quiet_fastembed() -> Iterator[None]:
-    """Silence fastembed's log while it looks into its cache: a model that is not there yet is no error."""
-    fastembed_logger.disable("fastembed")
-    try:
-        yield
-    finally:
-        fastembed_logger.enable("fastembed")
-
-
-def _hash_named(loaded: TextEmbedding, description: dict[str, Any]) -> dict[str, str]:
-    """SHA-256 of a downloaded model's files, by name."""
-    inner: Any = loaded.model
-    folder = Path(inner._model_dir)  # fastembed has no public name for it
-    names = [description["model_file"], *description["additional_files"], "tokenizer.json"]
-    return {name: sha256(folder / name) for name in names if (folder / name).is_file()}
 
 
 def _encodable(text: str) -> str:

@@ -1,4 +1,4 @@
-"""The bundled model through fastembed, and what happens where a model cannot be had."""
+"""The bundled model, models by name, and what happens where a model cannot be had."""
 
 from __future__ import annotations
 
@@ -316,17 +316,17 @@ def test_max_tokens_out_of_range_is_refused(max_tokens: int) -> None:
         FastEmbedEmbedder(max_tokens=max_tokens)
 
 
-def test_the_bundled_model_loads_and_runs_without_touching_the_network() -> None:
+def test_the_bundled_model_loads_and_runs_without_fastembed_and_without_touching_the_network() -> None:
     script = (
-        "import socket\n"
+        "import socket, sys\n"
         "def refuse(*args, **kwargs): raise SystemExit('the network was tried')\n"
         "socket.socket.connect = socket.getaddrinfo = socket.create_connection = refuse\n"
         "from semroute.semantic.embedder import FastEmbedEmbedder\n"
         "first, second = FastEmbedEmbedder(), FastEmbedEmbedder()\n"
-        "print(first.embed(['hello']).shape, first.fingerprint == second.fingerprint)\n"
+        "print(first.embed(['hello']).shape, first.fingerprint == second.fingerprint, 'fastembed' in sys.modules)\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout.strip()) == (0, "(1, 384) True"), done.stderr
+    assert (done.returncode, done.stdout.strip()) == (0, "(1, 384) True False"), done.stderr
 
 
 # --- the model that was in the package before ------------------------------------------------------------------------
