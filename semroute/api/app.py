@@ -51,6 +51,7 @@ from semroute.execution.sessions import SharedSessions
 from semroute.gateway.gateway import Gateway
 from semroute.gateway.serving import InService, Serving
 from semroute.providers.streamed_upload import PassingTransport
+from semroute.providers.transport import trusted_authorities
 from semroute.router import Router
 from semroute.settings import Settings
 from semroute.telemetry.logs import configure
@@ -142,8 +143,9 @@ async def _running(app: Service, settings: Settings, lifeline: Lifeline) -> Asyn
     # busy cores took 4 to 28 s instead of 1 or 2. On two idle cores it took a tenth of a second less.
     threadpool_limits(1, user_api="blas")
     folder = Path(settings.routes) if settings.routes else default_folder()
-    loaded = await asyncio.to_thread(reload.load, folder, lifeline.good.files)
-    transport = PassingTransport()
+    loading = asyncio.to_thread(reload.load, folder, lifeline.good.files)
+    loaded, tls = await asyncio.gather(loading, asyncio.to_thread(trusted_authorities))
+    transport = PassingTransport(tls=tls)
     in_service = InService(Serving.open(_kept(loaded.router), transport, echo=settings.echo))
     deployments = in_service.serving.deployments
     books = await asyncio.to_thread(Books, settings, in_service.config, lifeline)
@@ -172,7 +174,6 @@ async def _running(app: Service, settings: Settings, lifeline: Lifeline) -> Asyn
     app.state.books, app.state.access = books, access
     app.state.refusals = guards.Refusals()
     app.gate = OriginGate(access, lambda: in_service.config().cors)
-    gc.collect()
     gc.set_threshold(*COLLECTED)
     gc.freeze()  # objects that exist by now stay; looking through them again and again would stop everything for 0.1 s
     works += [reloader.watch, books.watch, books.state.run, partial(responses_endpoints.sweep, books)]

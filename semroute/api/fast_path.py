@@ -13,6 +13,8 @@ from typing import Any, cast
 from litestar import Litestar, Request, Response
 from litestar.enums import ScopeType
 from litestar.handlers import HTTPRouteHandler
+from litestar.plugins import PluginProtocol
+from litestar.plugins.core import MsgspecDIPlugin
 from litestar.routes import HTTPRoute
 from litestar.types import (
     HTTPResponseStartEvent,
@@ -59,6 +61,13 @@ class Service(Litestar):
             if handler.opt.get(DIRECT)
             for method in handler.http_methods
         }
+
+    @staticmethod
+    def _get_default_plugins(plugins: list[PluginProtocol]) -> list[PluginProtocol]:
+        """Leave out what the framework has for models of other libraries. Its import of pydantic takes as long as the
+        rest of this class.
+        """
+        return [*plugins, MsgspecDIPlugin()]
 
     async def __call__(
         self,

