@@ -521,7 +521,9 @@ def regression() -> list[Row]:
 
     def ours() -> NDArray[np.float32]:
         basis = find_basis(vectors, 50, cost=10.0)
-        coefficients, bias = fit(basis.project(vectors.copy()), owners, 50, basis.penalty, iterations=40)
+        coefficients, bias = fit(
+            basis.project(vectors.copy()), np.arange(1500), owners, 50, basis.penalty, iterations=40
+        )
         weights, offsets = basis.weights(coefficients, bias)
         scores: NDArray[np.float32] = vectors @ weights + offsets
         return scores

@@ -10,13 +10,13 @@ The caches of joblib and diskcache keep pickles, which can run code when they ar
 from __future__ import annotations
 
 import hashlib
-import io
 import logging
 import os
 import sys
 import tempfile
 import zipfile
 from collections.abc import Mapping
+from io import BufferedRandom, BufferedReader
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,10 @@ Arrays = dict[str, NDArray[Any]]
 
 MAGIC = "semroute-cache 1"
 SUFFIX = ".cache"
+LINE = 128
+"""The most bytes of the first line, and of the second."""
+UNKNOWN = b"?" * 64 + b"\n"
+"""Stands where the digest will be, until the rest is written."""
 KEPT = 16
 """Entries that stay in the folder. Of more, those that were unused longest are deleted."""
 
@@ -54,17 +58,22 @@ class Cache:
         """Read the arrays of an entry. None: there is none that can be trusted. `key`: hexadecimal."""
         path = self._path(key)
         try:
-            data = path.read_bytes()
             os.utime(path)
+            with path.open("rb") as file:
+                return self._checked(file, key, path)
         except OSError:
             return None
-        header, _, rest = data.partition(b"\n")
-        digest, _, body = rest.partition(b"\n")
-        if header.decode("ascii", "replace") != f"{MAGIC} {key}" or digest.decode("ascii", "replace") != _sha256(body):
+
+    def _checked(self, file: BufferedReader, key: str, path: Path) -> Arrays | None:
+        """Read the arrays of an open entry. The file is never in memory as a whole."""
+        header, stated = file.readline(LINE), file.readline(LINE)
+        start = file.tell()
+        if header != _header(key) or stated != _digest_line(file):
             logger.warning("%s: the cached arrays are damaged or belong to another entry: they are built again", path)
             return None
+        file.seek(start)
         try:
-            with np.load(io.BytesIO(body), allow_pickle=False) as archive:
+            with np.load(file, allow_pickle=False) as archive:
                 return {name: archive[name] for name in archive.files}
         except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
             logger.warning("%s: the cached arrays cannot be read (%s), so they are built again", path, error)
@@ -72,16 +81,18 @@ class Cache:
 
     def write(self, key: str, arrays: Arrays) -> None:
         """Store an entry whole or not at all."""
-        buffer = io.BytesIO()
-        np.savez(buffer, allow_pickle=False, **arrays)
-        body = buffer.getbuffer()
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             with tempfile.NamedTemporaryFile(dir=self._folder, prefix=".", suffix=SUFFIX, delete=False) as file:
                 try:
-                    file.write(f"{MAGIC} {key}\n{_sha256(body)}\n".encode("ascii"))
-                    file.write(body)
+                    file.write(_header(key) + UNKNOWN)
+                    np.savez(file, allow_pickle=False, **arrays)
                     file.close()
+                    with Path(file.name).open("r+b") as whole:
+                        whole.seek(len(_header(key) + UNKNOWN))
+                        stated = _digest_line(whole)
+                        whole.seek(len(_header(key)))
+                        whole.write(stated)
                     Path(file.name).replace(self._path(key))
                 except OSError:
                     Path(file.name).unlink(missing_ok=True)
@@ -103,5 +114,10 @@ class Cache:
         return self._folder / f"{key}{SUFFIX}"
 
 
-def _sha256(data: bytes | memoryview) -> str:
-    return hashlib.sha256(data).hexdigest()
+def _header(key: str) -> bytes:
+    return f"{MAGIC} {key}\n".encode("ascii")
+
+
+def _digest_line(file: BufferedReader | BufferedRandom) -> bytes:
+    """Return the SHA-256 of the rest of a file, as it stands in an entry."""
+    return hashlib.file_digest(file, "sha256").hexdigest().encode("ascii") + b"\n"

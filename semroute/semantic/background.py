@@ -144,17 +144,21 @@ def digest() -> bytes:
     return hashlib.sha256(hashlib.sha256(PROMPTS.read_bytes()).digest() + VECTORS.read_bytes()).digest()
 
 
-_OPENED: WeakKeyDictionary[Embedder, Background] = WeakKeyDictionary()
+_EMBEDDED: WeakKeyDictionary[Embedder, Background] = WeakKeyDictionary()
 
 
 def open_background(embedder: Embedder, cache: Cache | None = None) -> Background:
     """Read the background for an embedder. If no vectors are shipped for its encoder, embed a part of the prompts.
 
-    The result is kept for the embedder, so a reload does not read it again. Raises `EmbedderError`.
+    What was embedded is kept for the embedder, so a reload does not do it again. Shipped vectors are read again: that
+    takes 30 ms, and keeping them 20 MB. Raises `EmbedderError`.
     """
-    if embedder not in _OPENED:
-        _OPENED[embedder] = _shipped(embedder) or _embedded(embedder, cache)
-    return _OPENED[embedder]
+    if embedder in _EMBEDDED:
+        return _EMBEDDED[embedder]
+    shipped = _shipped(embedder)
+    if shipped is None:
+        _EMBEDDED[embedder] = _embedded(embedder, cache)
+    return shipped or _EMBEDDED[embedder]
 
 
 def numbered(intents: tuple[str, ...]) -> Ints:
@@ -225,7 +229,9 @@ def fit_rivals(vectors: Floats, intents: Ints) -> Floats:
     count = int(intents.max()) + 1
     features = vectors.copy()
     basis = logistic_regression.find_basis(features, count, COST)
-    fitted = logistic_regression.fit(basis.project(features), intents, count, basis.penalty, ITERATIONS)
+    fitted = logistic_regression.fit(
+        basis.project(features), np.arange(len(intents)), intents, count, basis.penalty, ITERATIONS
+    )
     return np.vstack(basis.weights(*fitted)).astype(np.float32)
 
 

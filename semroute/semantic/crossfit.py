@@ -139,14 +139,17 @@ def score(fold: Fold, features: Floats, owners: Ints, penalty: Floats, fixed: Fl
     """
     classes = np.searchsorted(fold.present, owners[fold.trained])
     coefficients, bias = logistic_regression.fit(
-        features[fold.trained],
+        features,
+        fold.trained,
         classes,
         len(fold.present),
         penalty,
         ITERATIONS,
         fixed=None if fixed is None else fixed[fold.trained],
     )
-    scored: Floats = features[np.concatenate(fold.tried)] @ coefficients + bias
+    tried = np.concatenate(fold.tried)
+    chunks = [features[tried[start : start + CHUNK]] @ coefficients for start in range(0, len(tried), CHUNK)]
+    scored: Floats = np.vstack([np.empty((0, len(fold.present)), np.float32), *chunks]) + bias
     return scored[:, : fold.columns]
 
 

@@ -38,6 +38,7 @@ NAME_RANK = 0.05
 to it."""
 FEW = 30
 """A route with more utterances than this does not use its description."""
+CHUNK = 1024
 ITERATIONS = 25
 """The most passes of the regression. Few utterances converge in 20. For 15,000 utterances, 40 changed no figure by more
 than .1 points."""
@@ -85,25 +86,28 @@ def train(material: Material, target: float, fitted: Callable[[], None] = lambda
     logits = [np.zeros((sum(map(len, fold.tried)), fold.columns), np.float32) for fold in folds]
     cost = COST if utterances <= MANY else COST_OF_MANY
     parts = []
-    for features, share, fixed in (
-        (_vectors, 1.0, np.float32(RIVAL_WEIGHT) * rows.rivals),
+    for features, share, fixed in (  # the largest first, while little else is in memory
         (_bags, scoring.LEXICAL_WEIGHT, None),
+        (_vectors, 1.0, np.float32(RIVAL_WEIGHT) * rows.rivals),
     ):
-        raw = features(material.texts, chosen, idf)
-        basis = logistic_regression.find_basis(raw, routes + 1, cost)
-        projected = basis.project(raw)
+        projected = features(material.texts, chosen, idf)
+        basis = logistic_regression.find_basis(projected, routes + 1, cost)
+        basis.project(projected)
         slopes, offsets = basis.weights(
-            *logistic_regression.fit(projected, owners, routes + 1, basis.penalty, ITERATIONS, fixed=fixed)
+            *logistic_regression.fit(
+                projected, np.arange(len(owners)), owners, routes + 1, basis.penalty, ITERATIONS, fixed=fixed
+            )
         )
         parts.append(share * np.vstack((slopes, offsets))[:, :routes])
         fitted()
         for fold, scored in zip(folds, logits, strict=True):
             scored += share * crossfit.score(fold, projected, owners, basis.penalty, fixed)
             fitted()
+        del projected  # it is large, and so is the next one
     tried = crossfit.collect(rows, folds, logits)
     gate = calibration.fit_gate(tried.evidence, tried.kinds, routes)
     inside = scoring.in_scope(gate, tried.evidence[tried.kinds == IN_SCOPE])
-    by_vector, by_words = parts
+    by_words, by_vector = parts
     by_vector[-1] += by_words[-1]
     return Head(
         projection=np.ascontiguousarray(by_vector, dtype=np.float32),
@@ -147,16 +151,22 @@ def _rows(material: Material, chosen: Ints, owners: Ints, routes: int) -> Rows:
     rival of a background prompt knows it by heart.
     """
     vectors, known = material.texts.vectors, material.rivals
-    logits = known.logits(vectors[chosen])
-    rivals = scoring.together(logits)
     first = int(np.searchsorted(chosen, material.background.start))
-    own = np.flatnonzero(known.own >= 0)
-    logits[first + own, known.own[own]] = scoring.NO_RIVAL
+    own = np.full(len(chosen), -1)
+    own[first : first + len(known.own)] = known.own
+    rivals, strangers = np.empty(len(chosen), np.float32), np.empty(len(chosen), np.float32)
+    for start in range(0, len(chosen), CHUNK):
+        chunk = slice(start, start + CHUNK)
+        logits = known.logits(vectors[chosen[chunk]])
+        rivals[chunk] = scoring.together(logits)
+        has_own = np.flatnonzero(own[chunk] >= 0)
+        logits[has_own, own[chunk][has_own]] = scoring.NO_RIVAL
+        strangers[chunk] = scoring.together(logits)
     intents = -1 - np.arange(len(chosen))
     intents[first : first + len(known.intents)] = known.intents
     near = np.zeros(len(chosen), bool)
     near[first : first + len(known.intents)] = known.near
-    return Rows(vectors, chosen, owners, routes, len(material.owners), intents, rivals, scoring.together(logits), near)
+    return Rows(vectors, chosen, owners, routes, len(material.owners), intents, rivals, strangers, near)
 
 
 def _vectors(texts: Features, chosen: Ints, idf: Floats) -> Floats:

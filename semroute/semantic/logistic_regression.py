@@ -21,7 +21,11 @@ MEMORY = 8
 BIAS_PENALTY = 1e-3
 """Keeps the bias of a class without rows in place."""
 BACKTRACKS = 20
-CHUNK = 1024
+CHUNK = 4096
+"""How many rows a pass has in hand at once. A pass over 15,000 rows of 1,024 features then takes 6% longer than with
+all rows in hand, and 50 MB less memory. With 1,024 rows in hand it takes 47% longer."""
+PROJECTED = 512
+"""How many rows are rotated at once."""
 ARMIJO = 1e-4
 """Share of the decrease that the slope promises which a step must bring (Nocedal and Wright 2006, 3.1)."""
 
@@ -39,9 +43,10 @@ class Basis:
 
     def project(self, features: Floats) -> Floats:
         """Bring rows, float32 (n, features), into these coordinates, in place."""
-        for start in range(0, len(features), CHUNK):
-            chunk = features[start : start + CHUNK]
-            chunk[:] = (chunk - self.mean) @ self.rotation
+        for start in range(0, len(features), PROJECTED):
+            chunk = features[start : start + PROJECTED]
+            chunk -= self.mean
+            chunk[:] = chunk @ self.rotation
         return features
 
     def weights(self, coefficients: Floats, bias: Floats) -> tuple[Floats, Floats]:
@@ -67,6 +72,7 @@ def find_basis(features: Floats, classes: int, cost: float) -> Basis:
 
 def fit(
     features: Floats,
+    rows: Ints,
     owners: Ints,
     classes: int,
     penalty: Floats,
@@ -74,46 +80,52 @@ def fit(
     tolerance: float = 1e-3,
     fixed: Floats | None = None,
 ) -> tuple[Floats, Floats]:
-    """Fit weights (features, classes) and bias (classes,) to rows in a `Basis`.
+    """Fit weights (features, classes) and bias (classes,) to some rows of features in a `Basis`.
 
-    `owners` is the class of each row, int64 (n,). However many rows a class has, it ends with the same prior: the loss
-    is taken after adding the log of the classes' frequencies to the logits, and they are left out afterwards (logit
-    adjustment, Menon et al. 2021). Without that, 2 utterances lose to 100 whatever they say: over ten subsets of
-    CLINC150's training split with 2 to 100 a route, accuracy on the validation split was .94 against .91.
+    `rows`: their row numbers, int64 (n,). `owners`: the class of each of them, int64 (n,).
 
-    `fixed`: the logit of the last class for each row, float32 (rows,), where it is known. Only its bias is fitted.
+    However many rows a class has, it ends with the same prior: the loss is taken after adding the log of the classes'
+    frequencies to the logits, and they are left out afterwards (logit adjustment, Menon et al. 2021). Without that, 2
+    utterances lose to 100 whatever they say: over ten subsets of CLINC150's training split with 2 to 100 a route,
+    accuracy on the validation split was .94 against .91.
+
+    `fixed`: the logit of the last class for each of them, float32 (n,), where it is known. Only its bias is fitted.
+
+    A pass takes the rows by chunks, so it needs little memory beside the features.
     """
-    rows, width = features.shape
     counts = np.bincount(owners, minlength=classes).astype(np.float32)
     adjustment = np.log(np.maximum(counts, 1) / counts.mean())
-    bias_scale = np.float32(1 / np.sqrt(rows / classes))
-    here = np.arange(rows)
+    bias_scale = np.float32(1 / np.sqrt(len(rows) / classes))
+    chunks = [slice(start, start + CHUNK) for start in range(0, len(rows), CHUNK)]
 
     def loss(point: Floats) -> tuple[float, Floats]:
         coefficients, bias = point[:-1], point[-1]
-        logits = features @ coefficients
-        logits += bias * bias_scale + adjustment
-        if fixed is not None:
-            logits[:, -1] += fixed
-        logits -= logits.max(axis=1, keepdims=True)
-        own = logits[here, owners]
-        shares = np.exp(logits, out=logits)
-        sums = shares.sum(axis=1)
-        value = float(np.log(sums).sum(dtype=np.float64) - own.sum(dtype=np.float64))
         pull = penalty @ coefficients
-        value += 0.5 * float(np.vdot(pull, coefficients))
+        value = 0.5 * float(np.vdot(pull, coefficients))
         value += 0.5 * BIAS_PENALTY * float((bias**2).sum(dtype=np.float64))
-        shares /= sums[:, None]
-        shares[here, owners] -= 1
-        slope = np.empty_like(point)
-        np.matmul(features.T, shares, out=slope[:-1])
-        slope[:-1] += pull
+        slope = np.vstack((pull, np.zeros_like(bias)))
+        for chunk in chunks:
+            part, own = features[rows[chunk]], owners[chunk]
+            shares = part @ coefficients
+            shares += bias * bias_scale + adjustment
+            if fixed is not None:
+                shares[:, -1] += fixed[chunk]
+            shares -= shares.max(axis=1, keepdims=True)
+            here = np.arange(len(own))
+            value -= float(shares[here, own].sum(dtype=np.float64))
+            np.exp(shares, out=shares)
+            sums = shares.sum(axis=1)
+            value += float(np.log(sums).sum(dtype=np.float64))
+            shares /= sums[:, None]
+            shares[here, own] -= 1
+            slope[:-1] += part.T @ shares
+            slope[-1] += shares.sum(axis=0)
         if fixed is not None:
             slope[:-1, -1] = 0
-        slope[-1] = bias_scale * shares.sum(axis=0) + BIAS_PENALTY * bias
+        slope[-1] = bias_scale * slope[-1] + BIAS_PENALTY * bias
         return value, slope
 
-    point = minimise(loss, np.zeros((width + 1, classes), np.float32), iterations, tolerance)
+    point = minimise(loss, np.zeros((features.shape[1] + 1, classes), np.float32), iterations, tolerance)
     return point[:-1], point[-1] * bias_scale
 
 

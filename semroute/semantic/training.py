@@ -110,22 +110,16 @@ def prepare(
             return trained
     started = time.monotonic()
     owners, calls = task.owners, task.calls
-    around = background.open_background(embedder, cache)
     utterances = [utterance for own in task.utterances for utterance in own]
     texts = [*utterances, *(text for _, text in calls), *task.negatives]
     fit_work = max(1, (len(texts) + background.HARD + background.SPREAD) // FIT_WORK)
     work = _Work(len(texts) + fit_work * head.fits(len(owners)), progress)
-    told = _featurize(texts, embedder, known or {}, work)
-    chosen = background.choose(around, told.vectors[: len(owners)], owners)
-    material = head.Material(
-        _with_background(told, len(texts) - len(task.negatives), around, chosen, embedder),
-        owners,
-        np.array([route for route, _ in calls], np.int64),
-        chosen.beside(around).with_negatives(told.vectors[len(texts) - len(task.negatives) :]),
+    material = _material(
+        _featurize(texts, embedder, known or {}, work), task, background.open_background(embedder, cache), embedder
     )
     fitted = head.train(material, task.target, lambda: work.add(fit_work))
     work.finish()
-    trained = Trained(told.vectors[: len(owners)].copy(), fitted)
+    trained = Trained(material.texts.vectors[: len(owners)], fitted)
     if cache:
         cache.write(key, _pack(trained))
         logger.info(
@@ -152,13 +146,19 @@ class _Work:
         self.add(self._total)
 
 
-def _with_background(
-    told: Features, place: int, around: background.Background, chosen: background.Chosen, embedder: Embedder
-) -> Features:
-    """Insert the chosen prompts of the background before the text at `place`."""
+def _material(told: Features, task: Task, around: background.Background, embedder: Embedder) -> head.Material:
+    """Join the texts of a task with the part of the background that concerns them."""
+    owners, calls = task.owners, task.calls
+    place = len(told.vectors) - len(task.negatives)
+    chosen = background.choose(around, told.vectors[: len(owners)], owners)
     prompts = embedder.tokens([around.texts[row] for row in chosen.rows])
     vectors = np.vstack((told.vectors[:place], around.vectors[chosen.rows], told.vectors[place:]))
-    return Features(vectors, [*told.tokens[:place], *prompts, *told.tokens[place:]])
+    return head.Material(
+        Features(vectors, [*told.tokens[:place], *prompts, *told.tokens[place:]]),
+        owners,
+        np.array([route for route, _ in calls], np.int64),
+        chosen.beside(around).with_negatives(told.vectors[place:]),
+    )
 
 
 def _featurize(texts: Sequence[str], embedder: Embedder, known: Mapping[str, Floats], work: _Work) -> Features:

@@ -4,6 +4,7 @@ import logging
 import os
 import stat
 import sys
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,19 @@ def test_what_is_written_is_read(cache: Cache) -> None:
     for name, array in ARRAYS.items():
         np.testing.assert_array_equal(read[name], array)
         assert read[name].dtype == array.dtype
+
+
+def test_reading_takes_little_memory_beside_the_arrays(cache: Cache) -> None:
+    large = {"vectors": np.ones((4096, 256), np.float32)}
+    cache.write(KEY, large)
+    tracemalloc.start()
+    try:
+        read = cache.read(KEY)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert read is not None
+    assert peak < large["vectors"].nbytes * 3 / 2
 
 
 def test_writing_leaves_only_the_entry(cache: Cache) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import tracemalloc
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -89,13 +90,28 @@ def judge(head: Head, material: Material, prompts: Features) -> tuple[Floats, Do
     return logits, in_scope
 
 
+def test_a_fit_takes_little_memory_beside_its_features() -> None:
+    features = np.random.default_rng(1).normal(size=(40_000, 64)).astype(np.float32)
+    rows = np.arange(0, len(features), 2)
+    basis = logistic_regression.find_basis(features, 3, cost=1.0)
+    tracemalloc.start()
+    try:
+        logistic_regression.fit(features, rows, rows % 3, 3, basis.penalty, 2)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < features.nbytes / 2  # the rows alone are half of it
+
+
 def test_the_solver_finds_the_minimum() -> None:
     chance = np.random.default_rng(1)
     features = chance.normal(size=(200, 6)).astype(np.float32)
     owners = (features[:, 0] + chance.normal(size=200) > 0).astype(np.int64) + (features[:, 1] > 1)
     basis = logistic_regression.find_basis(features, 3, cost=1.0)
     rows = basis.project(features.copy())
-    coefficients, bias = logistic_regression.fit(rows, owners, 3, basis.penalty, 200, tolerance=1e-6)
+    coefficients, bias = logistic_regression.fit(
+        rows, np.arange(len(rows)), owners, 3, basis.penalty, 200, tolerance=1e-6
+    )
     weights, bias = basis.weights(coefficients, bias)
     logits = features @ weights + bias + np.log(np.bincount(owners) / 200)
     shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
