@@ -43,7 +43,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     port: Annotated[int, Meta(ge=0, le=65535)] = 8000
     """The port to listen on; 0 takes a free one."""
     workers: Annotated[int, Meta(ge=1)] = 1
-    """How many processes serve. Each holds its own router, about 0.3 GB. One per core serves the most requests."""
+    """How many processes serve. Each holds its own router, about 0.2 GB. One per core serves the most requests."""
     routes: str = ""
     """The routes folder. Empty: `routes/` in the current folder, else the folder in the package."""
     echo: bool = False

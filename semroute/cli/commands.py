@@ -65,7 +65,7 @@ Examples:
 @routes_option
 @click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; 0 takes a free one.  [default: 8000]")
-@click.option("--workers", type=click.IntRange(min=1), help="Number of processes, about 0.3 GB each.  [default: 1]")
+@click.option("--workers", type=click.IntRange(min=1), help="Number of processes, about 0.2 GB each.  [default: 1]")
 @click.option("--echo", is_flag=True, help="Let an echo answer instead of every model: no key, no network, no cost.")
 @click.option(
     "--insecure", is_flag=True, help="Serve callers without a key, even if other machines can reach the service."
