@@ -179,7 +179,7 @@ from semroute.config.config import Config
 from semroute.config.schema.providers import ProviderSettings
 from semroute.config.schema.routes import Default
 from semroute.config.dialects import ECHO, provider_dialects
-from semroute.providers.http_provider import open_providers
+from semroute.providers.provider import open_providers
 from semroute.providers.transport import Transport
 dialects = [name for name in provider_dialects() if name not in ("bedrock", ECHO)]
 providers = {name: ProviderSettings(id=name, dialect=name, base_url="https://x") for name in dialects}
