@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import re
 import tomllib
 from pathlib import Path
@@ -38,6 +39,15 @@ PAGES = sorted((ROOT / "docs/pages").rglob("*.md")) + sorted((ROOT / "semroute")
 def test_a_file_of_the_code_that_is_named_is_there(paper: Path) -> None:
     named = re.findall(r"`((?:semroute|tests|bench|deploy|locks)/[\w./-]+)`", paper.read_text("utf-8"))
     assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def test_the_architecture_lists_the_layers_that_the_import_rules_have() -> None:
+    page = (ROOT / "docs/pages/architecture.md").read_text("utf-8")
+    rows = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", page[page.index("## Layers") :], flags=re.MULTILINE)
+    rules = configparser.ConfigParser()
+    rules.read(ROOT / ".importlinter")
+    layers = rules["importlinter:contract:floors"]["layers"]
+    assert re.findall(r"\w+", " ".join(rows)) == re.findall(r"\w+", layers)
 
 
 def test_contributing_tells_of_the_tasks_that_there_are() -> None:
