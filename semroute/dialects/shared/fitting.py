@@ -1,7 +1,7 @@
 """Makes the request for a provider: the caller's headers that go on, and a body within the provider's limits.
 
-`forwarded_headers.py` and `field_limits.py` list these headers and limits. `limit_rules.py` holds the rules by which a
-body is changed. Names and ids that were changed are put back into the answer.
+Each dialect lists the headers, and `field_limits.py` the limits. `limit_rules.py` holds the rules by which a body is
+changed. Names and ids that were changed are put back into the answer.
 """
 
 from __future__ import annotations

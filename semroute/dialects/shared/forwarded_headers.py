@@ -1,7 +1,8 @@
-"""Headers of callers that are forwarded to a provider of the same dialect, and headers that never are.
+"""How a dialect describes the headers of callers that are forwarded to its providers, and which headers never are.
 
-A header is forwarded if it names the version or the features that the body was written for. Headers that say who pays
-or who asks come from the provider's entry in the route files. Keys are never forwarded.
+Each dialect lists its own as `HEADERS`, and `fitting.py` picks them out of a request. A header is forwarded if it names
+the version or the features that the body was written for. Headers that say who pays or who asks come from the
+provider's entry in the route files. Keys are never forwarded.
 """
 
 from __future__ import annotations
