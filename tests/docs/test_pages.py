@@ -24,6 +24,7 @@ from semroute.config.load import load
 from semroute.config.presets import PRESETS
 from semroute.config.schema.policies import Difficulty
 from semroute.config.schema.route_file import RouteFile
+from semroute.dialects.registry import DIALECTS
 from semroute.execution import faults
 from semroute.messages import ChatRequest, Message, Text
 from semroute.router import Router
@@ -242,6 +243,13 @@ def test_headers_and_metrics_that_are_named_exist() -> None:
         for name in set(written.findall(page.read_text("utf-8"))):
             known = name.removesuffix("_total").removeprefix("semroute_")
             assert f'"{known}"' in SOURCE or f"`{name}`" in SOURCE, f"{page} names {name}"
+
+
+def test_every_header_that_goes_on_to_providers_is_named() -> None:
+    text = (ROOT / "semroute/dialects/README.md").read_text("utf-8")
+    section = text.partition("## Headers of callers\n")[2].partition("\n## ")[0]
+    going_on = {header.name for dialect in DIALECTS.values() for header in dialect.headers}
+    assert {name for name in going_on | {"traceparent", "tracestate"} if f"`{name}`" not in section} == set()
 
 
 def test_paths_that_are_named_are_served() -> None:
