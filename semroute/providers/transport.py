@@ -1,4 +1,4 @@
-"""The HTTP client. Only this file, `transport_errors.py` and `streamed_upload.py` import one.
+"""The HTTP client of the service. Only this file, `transport_errors.py` and `streamed_upload.py` import aiohttp.
 
 httpx reads addresses and authorities. aiohttp opens, keeps and reads connections. This file writes to them. A call by a
 whole client takes more processor time: aiohttp 2.8 times ours, httpx 32 (2026-11-30, `bench/libraries.py http`).
