@@ -64,7 +64,7 @@ _native = Native()
 
 @post("/route", status_code=200, operation_class=openapi.reads(NativeBody), direct=True)
 async def route(request: AnyRequest) -> Response[bytes]:
-    """Decide where a prompt goes. No model is called."""
+    """Decide where a prompt goes. No model is called, except a classifier."""
     headers = headers_of(request)
     caller = await guards.admitted(request, "route", headers)
     gateway: Gateway = request.app.state.gateway
