@@ -1,4 +1,4 @@
-"""Continue a broken answer: ask the next model for the rest, and join it to the text that was sent. Pure."""
+"""The request for the rest of an answer that broke off, and how the rest is joined to what was sent. Pure."""
 
 from __future__ import annotations
 
