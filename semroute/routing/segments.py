@@ -297,9 +297,7 @@ def _label(text: str, start: int, end: int) -> Segment | None:
     if each[-1] in ASK_LABELS and len(each) <= 3:
         return Segment(start, found.end(), "label", each[-1])
     alone = not text[found.end() : end].strip()
-    known = (
-        each[-1] in HEADERS and len(each) <= 3 and all(word in HEADER_WORDS or word in HEADERS for word in each[:-1])
-    )
+    known = each[-1] in HEADERS and len(each) <= 3 and _HEADER_WORDS.issuperset(each[:-1])
     if known or (words in ("here it is", "here you go", "here they are") and alone):
         return Segment(start, found.end(), "label", words)
     return None

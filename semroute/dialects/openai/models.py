@@ -44,7 +44,6 @@ _TO_XHIGH: tuple[Effort, ...] = ("low", "medium", "high", "xhigh")
 _TO_HIGH: tuple[Effort, ...] = ("low", "medium", "high")
 _PENALTIES = ("frequency_penalty", "presence_penalty")
 _OPENAI = "https://developers.openai.com/api/docs/"
-_RULES = _OPENAI + "guides/deployment-checklist"
 
 _GPT_6 = Traits(efforts=_TO_MAX, usual="medium", sampling="never", chat_tools="never")
 _GPT_6_OFF = Traits(
