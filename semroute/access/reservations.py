@@ -10,7 +10,7 @@ from semroute.config.config import Config
 from semroute.config.schema.models import Model
 from semroute.config.schema.policies import Checks, Policy
 from semroute.decision import Decision
-from semroute.dialects.shared.answer_fields import MAX_TOKENS
+from semroute.dialects.shared.finish_and_token_counts import MAX_TOKENS
 from semroute.messages import EMBEDDINGS, ChatRequest, Usage
 from semroute.record import Attempt
 from semroute.routing.pricing import cost_usd

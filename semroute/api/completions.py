@@ -34,8 +34,8 @@ from semroute.dialects.description import Endpoint
 from semroute.dialects.native.client import Native, NativeBody
 from semroute.dialects.protocols import ClientDialect
 from semroute.dialects.registry import ENDPOINTS
-from semroute.dialects.shared.answer_fields import MAX_TOKENS
 from semroute.dialects.shared.dropped import as_asked
+from semroute.dialects.shared.finish_and_token_counts import MAX_TOKENS
 from semroute.errors import RequestError, SemrouteError
 from semroute.gateway.acting import Call, Chunks
 from semroute.gateway.gateway import Gateway

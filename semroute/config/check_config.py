@@ -190,7 +190,7 @@ def _check_variables(draft: Draft) -> Iterator[Problem]:
     reasons |= {provider: _not_set(variables) for provider, variables in unset.items()}
     for provider, reason in reasons.items():
         models = [id_ for id_, model in entries.items() if model.provider == provider]
-        consequence = f"its models cannot be called: {listed(models)}" if models else "it cannot be called"
+        consequence = f"these models cannot be called: {listed(models)}" if models else "it cannot be called"
         advice = "fix this, or ignore it if you do not need these models here"
         yield _warning(draft, f"providers.{provider}", f"{reason}: {consequence}", "unavailable", advice)
     if all(model.provider in reasons for model in entries.values()):

@@ -28,7 +28,7 @@ from semroute.messages import LONG_BYTES, ChatRequest, Chunk, Completion
 from semroute.providers import rate_limit_headers, trace_context
 from semroute.providers.bad_answers import classify_bad_answer
 from semroute.providers.error_redaction import place_of, redacted
-from semroute.providers.stream_reading import Reader, StreamWatch
+from semroute.providers.stream_reading import ChunkReader, StreamWatch
 from semroute.providers.transport import (
     Headers,
     Response,
@@ -109,7 +109,7 @@ class HttpProvider:
         watch, events = StreamWatch(timeouts), self._dialect.events()
         try:
             wire = await self._rendered(request, model) if request.long else self._render(request, model)
-            reader = Reader(self._dialect.stream_parser(), wire)
+            reader = ChunkReader(self._dialect.stream_parser(), wire)
             response, body = await self._begin(wire, model, timeouts, watch)
             try:
                 data = await watch.first(response) if body is None else b""

@@ -128,7 +128,7 @@ class StreamWatch:
         return ProviderTimeoutError(f"no first token within {self._first_token_s:g} s")
 
 
-class Reader:
+class ChunkReader:
     """Reads the events of one stream. Ignores a malformed event if a sound one follows, and repeated ends."""
 
     def __init__(self, parser: StreamParser, wire: WireRequest) -> None:

@@ -84,7 +84,7 @@ def test_without_a_region_there_is_nowhere_to_go(read_files: Read, tmp_path: Pat
         ),
         (
             ', region: "${R}"',
-            "x.yaml:3 $.providers.aws: `R` is not set: its models cannot be called: `claude`",
+            "x.yaml:3 $.providers.aws: `R` is not set: these models cannot be called: `claude`",
         ),
     ],
 )
@@ -110,7 +110,7 @@ def test_without_the_extra_its_models_cannot_be_called(read_files: Read, monkeyp
     config, problems = read_files(x=text, base=base)
     reason = "the extra `bedrock` is not installed (pip install 'semroute-gateway[bedrock]')"
     assert [str(problem) for problem in problems] == [
-        f"x.yaml:3 $.providers.aws: {reason}: its models cannot be called: `claude`",
+        f"x.yaml:3 $.providers.aws: {reason}: these models cannot be called: `claude`",
     ]
     assert {problem.severity for problem in problems} == {"warning"}
     assert config is not None

@@ -236,7 +236,7 @@ def test_a_provider_without_its_variables_is_a_warning_that_names_its_models(rea
     config, problems = read_files(x=CLOUD, environ={"ORG": "acme"})
     assert config is not None
     assert [str(problem) for problem in problems] == [
-        "x.yaml:3 $.providers.cloud: `KEY` is not set: its models cannot be called: `one`, `two`"
+        "x.yaml:3 $.providers.cloud: `KEY` is not set: these models cannot be called: `one`, `two`"
     ]
 
 
@@ -264,7 +264,7 @@ def test_where_no_model_at_all_can_be_called_each_provider_says_so_once(read_fil
     config, problems = read_files(base=alone)
     assert config is not None
     assert [str(problem) for problem in problems if "called" in str(problem)] == [
-        "base.yaml:3 $.providers.cloud: `KEY`, `ORG` are not set: its models cannot be called: `one`, `two`"
+        "base.yaml:3 $.providers.cloud: `KEY`, `ORG` are not set: these models cannot be called: `one`, `two`"
     ]
 
 

@@ -44,7 +44,7 @@ from semroute.providers import http_provider, stream_reading, trace_context
 from semroute.providers.echo import EchoProvider
 from semroute.providers.http_provider import HttpProvider
 from semroute.providers.provider import open_providers
-from semroute.providers.stream_reading import Reader, StreamWatch
+from semroute.providers.stream_reading import ChunkReader, StreamWatch
 from semroute.providers.transport import MAX_ANSWER_BYTES, Transport
 from tests.providers.fault_server import FaultServer
 from tests.providers.scenarios import CACHED_TOKENS, PROMPT_TOKENS, TEXT, TOOL_ARGUMENTS, WORDS
@@ -308,7 +308,7 @@ async def test_a_whole_answer_is_taken_where_a_stream_was_asked_for(provider: Ht
 def test_a_list_of_geminis_pieces_is_taken_for_a_stream() -> None:
     """So Gemini answers who does not ask for events."""
     dialect = GeminiProviderDialect()
-    reader = Reader(dialect.stream_parser(), WireRequest(path="", body=b""))
+    reader = ChunkReader(dialect.stream_parser(), WireRequest(path="", body=b""))
     pieces = b""" [{"candidates": [{"content": {"parts": [{"text": "a"}]}}]},
         {"candidates": [{"content": {"parts": [{"text": "b"}]}, "finishReason": "STOP"}]}]"""
     chunks = list(reader.whole(pieces, dialect))

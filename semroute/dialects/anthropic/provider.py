@@ -24,7 +24,6 @@ from semroute.dialects.anthropic.provider_answer import (
 from semroute.dialects.anthropic.provider_request import render_body
 from semroute.dialects.anthropic.provider_stream import AnthropicStreamParser
 from semroute.dialects.protocols import WireRequest
-from semroute.dialects.shared.answer_fields import read_counts
 from semroute.dialects.shared.body_parsing import MINE, has_calls
 from semroute.dialects.shared.dropped import Dropped
 from semroute.dialects.shared.error_bodies import (
@@ -34,7 +33,9 @@ from semroute.dialects.shared.error_bodies import (
     unreadable,
 )
 from semroute.dialects.shared.field_limits import limits_of
-from semroute.dialects.shared.fitting import fitted, headers_to_forward
+from semroute.dialects.shared.finish_and_token_counts import read_counts
+from semroute.dialects.shared.fitting import fitted
+from semroute.dialects.shared.forwarded_headers import headers_to_forward
 from semroute.dialects.shared.summarization import as_chat
 from semroute.dialects.sse import EventParser
 from semroute.errors import ProviderError

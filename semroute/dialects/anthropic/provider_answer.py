@@ -13,7 +13,7 @@ import msgspec
 
 from semroute.dialects.anthropic.content import NAME, parse_citation
 from semroute.dialects.anthropic.models import family_of
-from semroute.dialects.shared.answer_fields import Count, as_said, finish_reason_of
+from semroute.dialects.shared.finish_and_token_counts import Count, as_said, finish_reason_of
 from semroute.dialects.shared.json_output import ANSWER_TOOL
 from semroute.dialects.shared.thinking import seal
 from semroute.messages import (

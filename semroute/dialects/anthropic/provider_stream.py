@@ -22,12 +22,12 @@ from semroute.dialects.anthropic.provider_answer import (
     tier_of,
     usage_of,
 )
-from semroute.dialects.shared.answer_fields import read_counts
 from semroute.dialects.shared.error_bodies import (
     refuses,
     streamed_error,
     unreadable,
 )
+from semroute.dialects.shared.finish_and_token_counts import read_counts
 from semroute.dialects.shared.json_output import ANSWER_TOOL
 from semroute.dialects.sse import NOTHING, Event
 from semroute.json_errors import UNREADABLE

@@ -23,7 +23,6 @@ from semroute.dialects.bedrock.provider_answer import (
 from semroute.dialects.bedrock.provider_request import render_body
 from semroute.dialects.bedrock.provider_stream import BedrockStreamParser
 from semroute.dialects.protocols import WireRequest
-from semroute.dialects.shared.answer_fields import as_said
 from semroute.dialects.shared.body_parsing import has_calls
 from semroute.dialects.shared.dropped import Dropped
 from semroute.dialects.shared.error_bodies import (
@@ -34,6 +33,7 @@ from semroute.dialects.shared.error_bodies import (
     unreadable,
 )
 from semroute.dialects.shared.field_limits import limits_of
+from semroute.dialects.shared.finish_and_token_counts import as_said
 from semroute.dialects.shared.fitting import fitted
 from semroute.dialects.shared.summarization import as_chat
 from semroute.errors import ProviderError

@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
-from semroute.dialects.shared.answer_fields import Count, read_counts
 from semroute.dialects.shared.error_bodies import broken_off
+from semroute.dialects.shared.finish_and_token_counts import Count, read_counts
 from semroute.dialects.shared.json_output import ANSWER_TOOL
 from semroute.json_errors import UNREADABLE
 from semroute.messages import FinishReason, Part, Text, ToolCall, Usage

@@ -11,11 +11,11 @@ import msgspec
 
 from semroute.dialects.bedrock.content import NAME, parse_citation, parse_thought
 from semroute.dialects.bedrock.provider_answer import Tier, finish_reason_of, kind_of, meant_by, tier_of, usage_of
-from semroute.dialects.shared.answer_fields import as_said
 from semroute.dialects.shared.error_bodies import (
     streamed_error,
     unreadable,
 )
+from semroute.dialects.shared.finish_and_token_counts import as_said
 from semroute.dialects.shared.json_output import ANSWER_TOOL
 from semroute.dialects.sse import Event
 from semroute.json_errors import UNREADABLE

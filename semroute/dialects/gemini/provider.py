@@ -16,12 +16,13 @@ from semroute.dialects.gemini.provider_answer import AnswerReader, UsageMetadata
 from semroute.dialects.gemini.provider_request import HEADERS, render_body
 from semroute.dialects.gemini.provider_stream import GeminiStreamParser
 from semroute.dialects.protocols import WireRequest
-from semroute.dialects.shared.answer_fields import read_counts
 from semroute.dialects.shared.body_parsing import OURS
 from semroute.dialects.shared.dropped import Dropped
 from semroute.dialects.shared.error_bodies import answered_error
 from semroute.dialects.shared.field_limits import limits_of
-from semroute.dialects.shared.fitting import fitted, headers_to_forward
+from semroute.dialects.shared.finish_and_token_counts import read_counts
+from semroute.dialects.shared.fitting import fitted
+from semroute.dialects.shared.forwarded_headers import headers_to_forward
 from semroute.dialects.shared.summarization import as_chat
 from semroute.dialects.sse import EventParser
 from semroute.errors import ProviderError

@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 
 from semroute.dialects.gemini.content import NAME, parse_part
-from semroute.dialects.shared.answer_fields import Count, read_counts
 from semroute.dialects.shared.error_bodies import broken_off, describe, no_answer
+from semroute.dialects.shared.finish_and_token_counts import Count, read_counts
 from semroute.errors import ContentPolicyError
 from semroute.json_errors import UNREADABLE
 from semroute.messages import (

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from semroute.bases import Frozen
-from semroute.dialects.shared.answer_fields import Count, InputDetails, read_counts
+from semroute.dialects.shared.finish_and_token_counts import Count, InputDetails, read_counts
 from semroute.json_errors import UNREADABLE
 from semroute.messages import Usage
 

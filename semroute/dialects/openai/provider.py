@@ -26,7 +26,6 @@ from semroute.dialects.openai.provider_answer import (
 from semroute.dialects.openai.provider_request import HEADERS, render_body
 from semroute.dialects.openai.provider_stream import OpenAIStreamParser
 from semroute.dialects.protocols import WireRequest
-from semroute.dialects.shared.answer_fields import finish_reason_of
 from semroute.dialects.shared.body_parsing import OURS, has_calls
 from semroute.dialects.shared.dropped import Dropped
 from semroute.dialects.shared.error_bodies import (
@@ -36,7 +35,9 @@ from semroute.dialects.shared.error_bodies import (
     unreadable,
 )
 from semroute.dialects.shared.field_limits import limits_of
-from semroute.dialects.shared.fitting import fitted, headers_to_forward
+from semroute.dialects.shared.finish_and_token_counts import finish_reason_of
+from semroute.dialects.shared.fitting import fitted
+from semroute.dialects.shared.forwarded_headers import headers_to_forward
 from semroute.dialects.shared.summarization import as_chat
 from semroute.dialects.sse import EventParser
 from semroute.errors import ProviderError

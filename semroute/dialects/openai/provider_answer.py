@@ -10,8 +10,8 @@ import msgspec
 from semroute.config.presets import Preset
 from semroute.dialects.gemini.content import call_id
 from semroute.dialects.openai.content import parse_citations, parse_logprobs, parse_signature
-from semroute.dialects.shared.answer_fields import Count, InputDetails, OutputDetails, as_said, read_counts
 from semroute.dialects.shared.custom_tools import arguments_for
+from semroute.dialects.shared.finish_and_token_counts import Count, InputDetails, OutputDetails, as_said, read_counts
 from semroute.messages import (
     FinishReason,
     Opaque,

@@ -19,12 +19,12 @@ from semroute.dialects.openai.provider_answer import (
     tells_arguments_as_text,
     usage_of,
 )
-from semroute.dialects.shared.answer_fields import finish_reason_of
 from semroute.dialects.shared.error_bodies import (
     describe,
     refuses,
     streamed_error,
 )
+from semroute.dialects.shared.finish_and_token_counts import finish_reason_of
 from semroute.dialects.sse import NOTHING, Event
 from semroute.errors import MalformedChunkError, ProviderError
 from semroute.json_errors import UNREADABLE

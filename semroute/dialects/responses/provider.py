@@ -23,7 +23,8 @@ from semroute.dialects.shared.error_bodies import (
     unreadable,
 )
 from semroute.dialects.shared.field_limits import limits_of
-from semroute.dialects.shared.fitting import fitted, headers_to_forward
+from semroute.dialects.shared.fitting import fitted
+from semroute.dialects.shared.forwarded_headers import headers_to_forward
 from semroute.dialects.sse import EventParser
 from semroute.errors import ProviderError
 from semroute.json_errors import UNREADABLE

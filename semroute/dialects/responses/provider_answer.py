@@ -12,7 +12,7 @@ import msgspec
 from semroute.dialects.openai.content import parse_citations, parse_logprobs
 from semroute.dialects.responses.content import parse_reasoning
 from semroute.dialects.responses.tools import KINDS, Toolbox, parse_call
-from semroute.dialects.shared.answer_fields import Count, InputDetails, OutputDetails, read_counts
+from semroute.dialects.shared.finish_and_token_counts import Count, InputDetails, OutputDetails, read_counts
 from semroute.messages import (
     FinishReason,
     Opaque,

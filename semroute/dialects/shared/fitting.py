@@ -10,7 +10,6 @@ import hashlib
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cache
 from typing import Any, NamedTuple
 
 import msgspec
@@ -19,37 +18,11 @@ from semroute.config.schema.models import Model
 from semroute.dialects.protocols import WireRequest
 from semroute.dialects.shared.cache_marks import MOST_MARKS, fewer_marks
 from semroute.dialects.shared.dropped import Dropped
-from semroute.dialects.shared.forwarded_headers import Header
 from semroute.messages import CHAT, ChatRequest, Chunk, Completion, Part, ToolCall
 
 HASH_CHARS = 8
 """The length of the digest at the end of a shortened name. It keeps two names from becoming the same."""
-MAX_HEADER_CHARS = 2048
-"""The most characters of a forwarded header."""
-MAX_SHOWN_CHARS = 40
 _PLAIN = re.compile(r"[^a-zA-Z0-9_-]")
-
-
-def headers_to_forward(
-    request: ChatRequest, dialect: str, headers: Sequence[Header], dropped: Dropped
-) -> dict[str, str]:
-    """Return the caller's headers to forward to a provider of this dialect. Note values that cannot go on."""
-    found: dict[str, str] = {}
-    if request.dialect == dialect and request.headers:
-        for header in headers:
-            value = request.headers.get(header.name)
-            if value is None or not (value := value.strip()):  # most headers are missing
-                continue
-            if len(value) <= MAX_HEADER_CHARS and _pattern(header.takes).fullmatch(value):
-                found[header.name] = value
-            else:
-                dropped.add(f"header {header.name}: {value[:MAX_SHOWN_CHARS]!r}")
-    return found
-
-
-@cache
-def _pattern(takes: str) -> re.Pattern[str]:
-    return re.compile(takes, re.ASCII)
 
 
 class Limits(NamedTuple):
