@@ -9,7 +9,7 @@ from semroute.routing.ask_words import (
     ANSWERS,
     ASKED,
     BEFORE_COMMA,
-    EMPTY,
+    GREETINGS,
     HELP,
     LANGUAGES,
     LEADS,
@@ -144,7 +144,7 @@ def _against(first: str, words: list[str], marks: set[str]) -> set[str]:
         against.add("long")
     if marks.isdisjoint(_WORDED):
         against.add("statement")
-    if "pointing" not in marks and not HELP.isdisjoint(words) and EMPTY.issuperset(words):
+    if "pointing" not in marks and not HELP.isdisjoint(words) and GREETINGS.issuperset(words):
         against.add("empty")
     return against
 

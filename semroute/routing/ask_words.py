@@ -28,8 +28,8 @@ FOLLOWS, EARLIER = _WORDS["follows"], _WORDS["earlier"]
 HEADERS, HEADER_WORDS = _WORDS["headers"], _WORDS["header_words"]
 MANNERS, ANSWERS = _WORDS["manners"], _WORDS["answers"]
 LANGUAGES = _WORDS["languages"]
-HELP = frozenset(("help", "question", "questions", "favour", "favor"))
-"""Greetings. A sentence of greetings and of words without a subject only opens a conversation."""
+HELP, GREETINGS = _WORDS["help"], EMPTY | _WORDS["help"] | _WORDS["greetings"]
+"""A sentence that asks for help and has only words of greetings only opens a conversation."""
 BEFORE_COMMA = _WORDS["before_comma"]
 _POINTERS, _TEXTS, _BEHIND = _WORDS["pointers"], _WORDS["texts"], _WORDS["behind"]
 _ALONE = frozenset(("this", "these", "it", "that"))

@@ -91,6 +91,24 @@ def test_words_that_only_a_text_has_point_at_one(ask: str) -> None:
         assert find_ask(prompt).text in (ask, ask.removesuffix(" Keep my tone."))
 
 
+@pytest.mark.parametrize(
+    "opening",
+    [
+        "Hi there, hope you can help me.",
+        "Hi, I was hoping somebody could help me with something.",
+        "Good morning, I wonder if you can help me with a small task.",
+        "Hallo, kannst du mir bitte helfen?",
+        "Bonjour, pouvez-vous m'aider ?",
+        "Hola, \u00bfme puedes ayudar?",
+        "Ciao, puoi aiutarmi?",
+    ],
+)
+def test_a_call_for_help_is_not_the_ask(opening: str) -> None:
+    for ask in ("Write unit tests for this.", "Why does it crash?"):
+        assert find_ask(f"{opening}\n\n{CODE}\n\n{ask}").matched == find_ask(f"{CODE}\n\n{ask}").matched
+    assert find_ask(f"{opening} {ASK}\n\n{REPORT}").matched == ("Please summarise in two sentences",)
+
+
 def test_a_place_is_no_text() -> None:
     prompt = "Hi, I need some help here.\n\n" + REPORT + "\n\nIs this legal?"
     assert find_ask(prompt).matched == ("Is this legal?",)
