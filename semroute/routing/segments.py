@@ -1,7 +1,7 @@
 """Cut a prompt into segments by its form: prose, quotes, fences, code, tables, mails and so on. Pure.
 
-The segments keep the order of the prompt and all of its characters. Of a long prompt only the head and the tail are
-read. What lies between is one segment. The work is linear in the length of what is read.
+The segments keep the order of the prompt and all its characters. Of a long prompt, only the head and the tail are read,
+and one segment lies between. The work is linear in the length of what is read.
 """
 
 from __future__ import annotations
@@ -69,6 +69,7 @@ _LINE = re.compile(
     r"|(?P<log>\[?\d{4}-\d\d-\d\d[T ]\d\d:\d\d|[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d|\[?\d\d:\d\d:\d\d[.,\]]"
     r"|\[?(?:ERROR|WARN|WARNING|INFO|DEBUG|FATAL|TRACE|CRITICAL)\b|Traceback \(|\s+at [\w.$<>]+[( ]|\s*File \""
     r"|[\w.]*[A-Z]\w*(?:Error|Exception)\b(?::|$)|(?:Caused by|panic|goroutine|npm ERR!)\b)"
+    r"|(?P<code>diff --git |(?:---|\+\+\+) [ab]/|@@ -\d|index [\da-f]{7,}\.\.|\+ {2,}\S|[-+ ]\t)"
     r"|(?P<chat>\[?\d{1,2}:\d\d(?::\d\d)?\]?[ \t-]+[^\s:][^:\n]{0,30}: )"
     r"|(?P<table>\s*\|[^\n]*\|\s*$|[^\t\n]+\t[^\t\n]+\t?[^\n]*$|[ -+\--~]{1,60}(?:,[!-+\--~][ -+\--~]{0,60}){2,}$)"
     r"|(?P<data>\s*[\[{][\"\[{}\]]|\s*[\]}\[{],?\s*$|\s*[\"'][\w .$-]+[\"']\s*:|\s*</?[A-Za-z][\w:-]*[^<>\n]*>)"
@@ -266,7 +267,7 @@ def _line(text: str, start: int, end: int, labels: int = MAX_LABELS) -> Iterator
         start = opening.end()
     shape = _LINE.match(text, start, end)
     kind = shape.lastgroup if shape is not None else None
-    if kind in ("blank", "mail", "log", "table", "data", "quote"):
+    if kind in ("blank", "mail", "log", "table", "data", "quote", "code"):
         yield Segment(start, end, kind)  # type: ignore[arg-type]  # a group of the pattern
     elif kind in ("chat", "rule"):
         yield Segment(start, end, "talk") if kind == "chat" else Segment(start, end, "label", "---")
@@ -297,7 +298,7 @@ def _label(text: str, start: int, end: int) -> Segment | None:
     if each[-1] in ASK_LABELS and len(each) <= 3:
         return Segment(start, found.end(), "label", each[-1])
     alone = not text[found.end() : end].strip()
-    known = each[-1] in HEADERS and len(each) <= 3 and _HEADER_WORDS.issuperset(each[:-1])
+    known = each[-1] in HEADERS and len(each) <= 3 and _HEADER_WORDS.issuperset(each)
     if known or (words in ("here it is", "here you go", "here they are") and alone):
         return Segment(start, found.end(), "label", words)
     return None

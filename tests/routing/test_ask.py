@@ -109,6 +109,19 @@ def test_a_call_for_help_is_not_the_ask(opening: str) -> None:
     assert find_ask(f"{opening} {ASK}\n\n{REPORT}").matched == ("Please summarise in two sentences",)
 
 
+DIFF = (
+    "diff --git a/app.go b/app.go\n--- a/app.go\n+++ b/app.go\n@@ -10,6 +10,9 @@ func main() {\n"
+    " \tmux := http.NewServeMux()\n+\tgo func() {\n+\t\tcount++\n+\t}()\n-\tcount++\n \tmux.Handle(index)"
+)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_patch_is_code(shape: str) -> None:
+    found = find_ask(SHAPES[shape].replace(ASK, "Write unit tests for this.").format(DIFF))
+    assert found.matched == ("Write unit tests for this code",)
+    assert "app.go" not in found.text
+
+
 def test_a_place_is_no_text() -> None:
     prompt = "Hi, I need some help here.\n\n" + REPORT + "\n\nIs this legal?"
     assert find_ask(prompt).matched == ("Is this legal?",)
