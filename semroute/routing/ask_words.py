@@ -150,6 +150,8 @@ def as_matched(text: str, noun: str) -> str:
     `noun`: the noun for the material.
     """
     words = {word.lower() for word in WORD.findall(text)}
+    if polish := _opening(text)[1] in NEEDS_TEXT & LANGUAGES:  # "Polish this", not "in Polish"
+        words.discard("polish")
     if not _OF_ANY_TEXT.isdisjoint(words):
         noun = "text"
     elif noun == "text" and (not _WORDS["named_problem"].isdisjoint(words) or _WORK_OUT.search(text) is not None):
@@ -161,10 +163,10 @@ def as_matched(text: str, noun: str) -> str:
     named = _THEN.sub("", _CALLED.sub(lambda found: f"this {found[1] or found[2]}", named))
     named = named.rstrip(" .:-\n") or text
     first = _opening(named)[1]
-    if first in NEEDS_TEXT:
+    if first in NEEDS_TEXT and not polish:
         short = _DANGLING.sub("", named.replace(" this text", ""))
         return short if short.count(" ") >= FEWEST_BLANKS else named
-    if first in VERBS or not (NEEDS_TEXT | _WORDS["of_any_text"]).isdisjoint(words):
+    if polish or first in VERBS or not (NEEDS_TEXT | _WORDS["of_any_text"]).isdisjoint(words):
         return named
     return _THE_FOLLOWING.sub("this", named.replace(" this text", " this"))
 

@@ -122,6 +122,12 @@ def test_a_patch_is_code(shape: str) -> None:
     assert "app.go" not in found.text
 
 
+def test_the_verb_polish_is_no_language() -> None:
+    assert find_ask(f"Polish it for me.\n\n{LETTER}").matched == ("Polish this email for me",)
+    assert find_ask(f"Please polish this.\n\n{CODE}").matched == ("Please polish this code",)
+    assert find_ask(f"Translate this into Polish.\n\n{REPORT}").matched == ("Translate into Polish",)
+
+
 def test_a_place_is_no_text() -> None:
     prompt = "Hi, I need some help here.\n\n" + REPORT + "\n\nIs this legal?"
     assert find_ask(prompt).matched == ("Is this legal?",)
