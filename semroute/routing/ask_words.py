@@ -33,6 +33,8 @@ HELP, GREETINGS = _WORDS["help"], EMPTY | _WORDS["help"] | _WORDS["greetings"]
 BEFORE_COMMA = _WORDS["before_comma"]
 _POINTERS, _TEXTS, _BEHIND = _WORDS["pointers"], _WORDS["texts"], _WORDS["behind"]
 _ALONE = frozenset(("this", "these", "it", "that"))
+_BEFORE_THAT = NEEDS_TEXT | VERBS | EMPTY
+"""Words before a "that" which points at a material. After another noun, it begins a clause: "whales that sing"."""
 _NAMES_THEM = NEEDS_TEXT | VERBS | _BEHIND
 _OF_ANY_TEXT = (NEEDS_TEXT - _WORDS["of_some_texts"]) | _WORDS["of_any_text"] | _WORDS["languages"]
 
@@ -53,6 +55,8 @@ _GENERIC = re.compile(r"(?i)\b(?:text|passage|content|input|document|material)\b
 _WORK_OUT = re.compile(r"(?i)\bwork (?:\w+ )?out\b")
 _ALONG = re.compile(r"\s*(\w+) by \1\b")
 """Words behind a pointing word that do not name a material: "walk me through this line by line"."""
+_TAG = ("n't", "n\u2019t")
+"""The end of a word before a last "it" that names no material: "nice weather, isn't it?"."""
 _THE_FOLLOWING = re.compile(r"(?i)\bthe (?:following|above|below)\b")
 _CALLED = re.compile(
     r"(?i)\b(?:(?:the (?:following|above|given|attached)|this|these)"
@@ -116,6 +120,8 @@ def _points(words: list[str], place: int) -> bool:
         return True
     if word == "following":
         return before == "the" or not behind or behind[0] in _NAMES_THEM
+    if (word == "that" and before and before not in _BEFORE_THAT) or (not behind and before.endswith(_TAG)):
+        return False
     step_by_step = behind[1:2] == ["by"] and behind[0] == behind[-1]
     return word in _ALONE and (before in ("is", "are", "was") or not behind or behind[0] in _NAMES_THEM or step_by_step)
 
@@ -174,8 +180,13 @@ def as_matched(text: str, noun: str) -> str:
 def _with_noun(text: str, noun: str) -> str:
     """Insert a noun after the first word that points at the material without naming it."""
     for found in _POINTER.finditer(text):
+        before = text[: found.start()].rstrip().lower().rpartition(" ")[2]
+        if found[0][:4].lower() == "that" and before.isalpha() and before not in _BEFORE_THAT:
+            continue
         after = found["then"] or ""
         behind = [word.lower() for word in WORD.findall(text[found.end() - len(after) : found.end() + 40])[:2]]
+        if not behind and before.endswith(_TAG):
+            return text
         if not behind or behind[0] in _NAMES_THEM or "," in after or _ALONG.match(text, found.end() - len(after)):
             end = found.end() - len(after)
             pointer = "this" if text[found.start() : end].lower() == "it" else text[found.start() : end]

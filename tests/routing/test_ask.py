@@ -128,6 +128,14 @@ def test_the_verb_polish_is_no_language() -> None:
     assert find_ask(f"Translate this into Polish.\n\n{REPORT}").matched == ("Translate into Polish",)
 
 
+def test_that_and_it_do_not_always_point_at_a_material() -> None:
+    sentence = "A team has recorded whales that sing in winter, far from where they breed"
+    assert as_matched(sentence, "text") == sentence
+    assert as_matched("Why does that crash?", "code") == "Why does that code crash?"
+    assert as_matched("Nice weather, isn't it?", "email") == "Nice weather, isn't it?"
+    assert as_matched("Why doesn't it work?", "code") == "Why doesn't this code work?"
+
+
 def test_a_place_is_no_text() -> None:
     prompt = "Hi, I need some help here.\n\n" + REPORT + "\n\nIs this legal?"
     assert find_ask(prompt).matched == ("Is this legal?",)
