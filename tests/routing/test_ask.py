@@ -136,6 +136,11 @@ def test_that_and_it_do_not_always_point_at_a_material() -> None:
     assert as_matched("Why doesn't it work?", "code") == "Why doesn't this code work?"
 
 
+@pytest.mark.parametrize("verb", ["Walk me through", "Catch me up on", "Deduplicate", "Clarify", "Rework", "Itemise"])
+def test_more_imperatives_are_known(verb: str) -> None:
+    assert find_ask(f"{verb} this thread. {TALK}").text == f"{verb} this thread."
+
+
 def test_a_place_is_no_text() -> None:
     prompt = "Hi, I need some help here.\n\n" + REPORT + "\n\nIs this legal?"
     assert find_ask(prompt).matched == ("Is this legal?",)
