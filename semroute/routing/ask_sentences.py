@@ -35,6 +35,8 @@ LANGUAGE_WORDS = 6
 _READ_CHARS = 240
 """How many characters of a sentence are read."""
 _ENDS = {"?": "question", ":": "colon", "-": "colon", "\u2013": "colon", "\u2014": "colon"}
+_AMID = ["prose"] * 5
+"""The kinds of a sentence in the middle of a long paragraph and of its neighbours."""
 _WORDED = frozenset(("verb", "verb-needs-text", "question-word", "question", "asked-for"))
 
 
@@ -109,8 +111,7 @@ def _content(one: Segment) -> bool:
 
 def _amid(segments: Sequence[Segment], place: int) -> bool:
     """Return whether a sentence is in the middle of a long paragraph."""
-    around = segments[max(0, place - 2) : place + 3]
-    return len(around) == 5 and all(one.kind == "prose" for one in around)
+    return place > 1 and [one.kind for one in segments[place - 2 : place + 3]] == _AMID
 
 
 def _form(text: str, words: list[str]) -> set[str]:

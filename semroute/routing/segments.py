@@ -391,7 +391,7 @@ def _sentences(text: str, line: Segment) -> Iterator[Segment]:
         end = line.start + stop.end()
         if end >= line.end:
             break
-        if _SHORTENED.search(text, max(start, line.start + stop.start() - 8), end):
+        if "." in stop[0] and _SHORTENED.search(text, max(start, line.start + stop.start() - 8), end):
             continue
         yield Segment(start, end, "prose")
         start = end
