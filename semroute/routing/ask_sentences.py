@@ -11,11 +11,13 @@ from semroute.routing.ask_words import (
     BEFORE_COMMA,
     GREETINGS,
     HELP,
+    HOW,
     LANGUAGES,
     LEADS,
     MANNERS,
     NEEDS_TEXT,
     QUESTIONS,
+    SAYING,
     VERBS,
     WEIGHTS,
     WORD,
@@ -119,6 +121,8 @@ def _form(text: str, words: list[str]) -> set[str]:
     lead = _leading(text, words)
     first = words[lead]
     marks = {"lead"} if lead else set()
+    if first in SAYING and not HOW.isdisjoint(words[lead + 1 : lead + 2]):
+        marks.add("format")
     if (kind := _begins(first)) is not None:
         marks.add(kind)
     if ASKED.search(" ".join(words[:12])):

@@ -28,6 +28,8 @@ FOLLOWS, EARLIER = _WORDS["follows"], _WORDS["earlier"]
 HEADERS, HEADER_WORDS = _WORDS["headers"], _WORDS["header_words"]
 MANNERS, ANSWERS = _WORDS["manners"], _WORDS["answers"]
 LANGUAGES = _WORDS["languages"]
+SAYING, HOW = _WORDS["saying"], _WORDS["how"]
+"""Words with which a sentence begins that only says in which form to answer: "Answer in plain text."."""
 HELP, GREETINGS = _WORDS["help"], EMPTY | _WORDS["help"] | _WORDS["greetings"]
 """A sentence that asks for help and has only words of greetings only opens a conversation."""
 BEFORE_COMMA = _WORDS["before_comma"]
@@ -87,6 +89,7 @@ WEIGHTS = {
     "colon": 1.2,
     "long": -1.0,
     "manner": 0.0,
+    "format": -2.5,
     "empty": -3.0,
     "statement": -1.5,
     # Where it stands.

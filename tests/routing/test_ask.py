@@ -141,6 +141,14 @@ def test_more_imperatives_are_known(verb: str) -> None:
     assert find_ask(f"{verb} this thread. {TALK}").text == f"{verb} this thread."
 
 
+@pytest.mark.parametrize("form", ["Answer in plain text.", "Respond with JSON only.", "Please reply in one sentence."])
+def test_the_form_of_the_answer_is_not_the_ask(form: str) -> None:
+    for ask, material in (("Which month was the best?", TABLE), ("How many orders came?", LOG), ("Who is it?", LETTER)):
+        found = find_ask(f"{ask} Be concise.\n\n{material}\n\n{form}")
+        assert found.matched[0].startswith(ask[:6])
+    assert find_ask(f"{LETTER}\n\n{form}").text.endswith(form)
+
+
 def test_a_place_is_no_text() -> None:
     prompt = "Hi, I need some help here.\n\n" + REPORT + "\n\nIs this legal?"
     assert find_ask(prompt).matched == ("Is this legal?",)
