@@ -217,4 +217,4 @@ def test_without_routes_there_are_still_groups(tmp_path: Path) -> None:
     empty["rules"] = [{"name": "all", "when": {"metadata": {"x": "y"}}, "models": ["echo"]}]
     (tmp_path / "all.yaml").write_text(json.dumps(empty))
     router = Router.load(tmp_path)
-    assert [route.name for route in suggested(router, rows()).routes] == ["tomato-plants"]
+    assert [route.name for route in suggested(router, rows()).routes] == ["tomato-plants", "parcel-delivered"]
