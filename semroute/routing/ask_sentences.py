@@ -9,6 +9,7 @@ from semroute.routing.ask_words import (
     ANSWERS,
     ASKED,
     BEFORE_COMMA,
+    CLOSING,
     GREETINGS,
     HELP,
     HOW,
@@ -149,7 +150,8 @@ def _against(first: str, words: list[str], marks: set[str]) -> set[str]:
         against.add("long")
     if marks.isdisjoint(_WORDED):
         against.add("statement")
-    if "pointing" not in marks and not HELP.isdisjoint(words) and GREETINGS.issuperset(words):
+    calls_for_help = "pointing" not in marks and not HELP.isdisjoint(words) and GREETINGS.issuperset(words)
+    if calls_for_help or CLOSING.issuperset(words):
         against.add("empty")
     return against
 

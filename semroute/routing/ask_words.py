@@ -32,6 +32,7 @@ SAYING, HOW = _WORDS["saying"], _WORDS["how"]
 """Words with which a sentence begins that only says in which form to answer: "Answer in plain text."."""
 HELP, GREETINGS = _WORDS["help"], EMPTY | _WORDS["help"] | _WORDS["greetings"]
 """A sentence that asks for help and has only words of greetings only opens a conversation."""
+CLOSING = _WORDS["closing"]
 BEFORE_COMMA = _WORDS["before_comma"]
 _POINTERS, _TEXTS, _BEHIND = _WORDS["pointers"], _WORDS["texts"], _WORDS["behind"]
 _ALONE = frozenset(("this", "these", "it", "that"))

@@ -154,6 +154,22 @@ def test_a_place_is_no_text() -> None:
     assert find_ask(prompt).matched == ("Is this legal?",)
 
 
+@pytest.mark.parametrize(
+    "last", ["Can you do that?", "Is that possible?", "Can you help me with that?", "Would it work?"]
+)
+@pytest.mark.parametrize(
+    "ask", ["Which towns are named here?", "Make it sound friendlier.", "Summarise the text below."]
+)
+def test_a_last_line_that_asks_again_is_not_the_ask(ask: str, last: str) -> None:
+    found = find_ask(f"{ask}\n\n{REPORT}\n\n{last}")
+    assert found.text.startswith(ask)
+    assert len(found.matched) == 1 and found.matched[0].split()[0] == ask.split()[0]
+
+
+def test_what_only_asks_for_help_is_the_ask_where_nothing_else_is() -> None:
+    assert find_ask(f"Can you help me with this?\n\n{CODE}").text == "Can you help me with this?"
+
+
 def test_choices_after_a_colon_belong_to_the_ask() -> None:
     choices = "Tag this with one of these topics: sport, politics or weather"
     assert find_ask(f"{choices}\n\n{REPORT}").matched == (choices.replace(" this", "", 1),)
