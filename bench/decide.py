@@ -44,7 +44,7 @@ from semroute import Router
 from semroute.config.schema.matching import EmbedderSettings
 from semroute.cpus import usable_cores
 from semroute.semantic.array_cache import Cache, default_folder
-from semroute.semantic.embedder import Embedder, FastEmbedEmbedder
+from semroute.semantic.embedder import Embedder, OnnxEmbedder
 
 GOALS = {
     "ratio_p50_1500": 0.45,
@@ -186,7 +186,7 @@ def measure_requests(prompts: Sequence[str], seconds: float, console: Console) -
     One worker is measured, and one worker for each core. The ratio uses the second figure, because the encoder alone
     has all cores too.
     """
-    encoder = FastEmbedEmbedder(threads=1)
+    encoder = OnnxEmbedder(threads=1)
     console.print("encoder alone, in batches")
     before = embed_in_batches(encoder, prompts)
     one = request_rate(prompts, seconds, 1, console)

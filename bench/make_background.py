@@ -30,7 +30,7 @@ import numpy as np
 
 from semroute.semantic.background import PROMPTS as PROMPTS_FILE
 from semroute.semantic.background import VECTORS, fit_rivals, numbered
-from semroute.semantic.embedder import FastEmbedEmbedder
+from semroute.semantic.embedder import OnnxEmbedder
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = ROOT / "bench" / "background"
@@ -122,7 +122,7 @@ def judged() -> list[str]:
 
 def files() -> dict[Path, bytes]:
     """What is shipped."""
-    embedder = FastEmbedEmbedder(threads=2)
+    embedder = OnnxEmbedder(threads=2)
     pairs = make_prompts()
     vectors = embedder.embed([text for _, text in pairs])
     fresh = (vectors @ embedder.embed(judged()).T).max(axis=1) < TOLD

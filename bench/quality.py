@@ -38,7 +38,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semroute.evaluation.gain_fit import Design, Labels, best_prior_weight, cross_fit, predict
-from semroute.semantic.embedder import FastEmbedEmbedder
+from semroute.semantic.embedder import OnnxEmbedder
 
 Doubles = NDArray[np.float64]
 STRONG, WEAK = "gpt-4-1106-preview", "mixtral-8x7b"
@@ -86,7 +86,7 @@ def read(name: str, rows: int | None) -> Labels:
 
 def embedded(texts: tuple[str, ...]) -> NDArray[np.float32]:
     """Return the prompts' vectors. They are kept in the temporary folder, because embedding takes most of the time."""
-    embedder = FastEmbedEmbedder(threads=1)
+    embedder = OnnxEmbedder(threads=1)
     key = hashlib.sha256("\0".join((embedder.fingerprint, *texts)).encode()).hexdigest()[:16]
     cache = Path(tempfile.gettempdir()) / f"semroute-bench-{key}.npy"
     if not cache.exists():

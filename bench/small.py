@@ -33,7 +33,7 @@ from bench.intent import ROOT, Answers, Figures, Rows, ask_peer, by_route, confi
 from semroute import Router
 from semroute.evaluation.decision_metrics import auroc
 from semroute.semantic.background import prompts
-from semroute.semantic.embedder import Embedder, FastEmbedEmbedder, Features
+from semroute.semantic.embedder import Embedder, Features, OnnxEmbedder
 
 SIZES = (4, 8, 16)
 UTTERANCES = 12
@@ -142,7 +142,7 @@ def mean(each: Sequence[Figures]) -> Figures:
 
 def run(split: str, draws: int, peer: bool, tell: Tell) -> dict[str, dict[str, Figures]]:
     """Draw, train, ask and measure."""
-    embedder = FastEmbedEmbedder(threads=1)
+    embedder = OnnxEmbedder(threads=1)
     train, asked = by_route(read("train")), prepare(read(split), embedder)
     ours: dict[str, Figures] = {}
     theirs: dict[str, Figures] = {}

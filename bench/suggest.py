@@ -42,7 +42,7 @@ from semroute import Router
 from semroute.learning.logged_prompts import Prompt, read_all
 from semroute.learning.suggestions import Suggestions, suggest
 from semroute.routing.ask import Ask
-from semroute.semantic.embedder import FastEmbedEmbedder, Features
+from semroute.semantic.embedder import Features, OnnxEmbedder
 from semroute.semantic.training import Task, prepare
 
 TAKEN_OUT, STREAM = 20, 5000
@@ -59,7 +59,7 @@ class KeptVectors:
     """An embedder that embeds each text once, and keeps the vectors in a file."""
 
     def __init__(self, folder: Path) -> None:
-        self._inner = FastEmbedEmbedder()
+        self._inner = OnnxEmbedder()
         self.name, self.dim, self.fingerprint = self._inner.name, self._inner.dim, self._inner.fingerprint
         self._file = folder / f"suggest-{self.fingerprint}.npz"
         self._known: dict[str, Any] = {}

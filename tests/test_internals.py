@@ -36,7 +36,7 @@ from semroute.api.fast_path import DIRECT, Service
 from semroute.api.http_connection import Connection
 from semroute.api.request_intake import BodyLimits, RequestPlaces
 from semroute.config.yaml_documents import TAG, _Loader, _plain_tag
-from semroute.semantic.embedder import FastEmbedEmbedder
+from semroute.semantic.embedder import OnnxEmbedder
 from semroute.settings import MULTIPROCESS
 from semroute.telemetry.prometheus import _Histogram
 from tests.conftest import ROOT
@@ -56,8 +56,8 @@ CAPPED = {*"aiohttp botocore detect-secrets fastembed litestar prometheus-client
 
 
 @pytest.fixture(scope="module")
-def embedder() -> FastEmbedEmbedder:
-    return FastEmbedEmbedder()
+def embedder() -> OnnxEmbedder:
+    return OnnxEmbedder()
 
 
 def test_what_is_reached_into_is_imported_in_one_place() -> None:
@@ -112,7 +112,7 @@ def test_prometheus_gauges_of_workers_lie_in_files_of_their_process(tmp_path: Pa
     assert [file.name for file in tmp_path.iterdir()] == [f"gauge_livesum_{done.stdout.strip()}.db"]
 
 
-def test_fastembed_gives_its_tokenizer(embedder: FastEmbedEmbedder) -> None:
+def test_fastembed_gives_its_tokenizer(embedder: OnnxEmbedder) -> None:
     """`TextEmbedding.model` or its `tokenizer` changed: no model by name could be loaded."""
     loaded = open_fastembed()
     inner: Any = loaded.model

@@ -86,7 +86,7 @@ class Embedder(Protocol):
 
 def open_embedder(settings: EmbedderSettings) -> Embedder:
     """Load the embedder that the route files ask for. Raises `EmbedderError`."""
-    return FastEmbedEmbedder(
+    return OnnxEmbedder(
         settings.model,
         max_tokens=settings.max_tokens,
         threads=settings.threads or 1,
@@ -96,8 +96,8 @@ def open_embedder(settings: EmbedderSettings) -> Embedder:
     )
 
 
-class FastEmbedEmbedder:
-    """An `Embedder`: one of our own models, which need no fastembed, or any model that fastembed lists.
+class OnnxEmbedder:
+    """An `Embedder` on onnxruntime: one of our own models, or any model that fastembed lists, downloads and runs.
 
     - `model`: `bundled`, `bundled-2026-11`, or a name that `fastembed.TextEmbedding.list_supported_models()` gives
     - `max_tokens`: most tokens of a text that are embedded, special ones included; a longer text is its head and tail

@@ -16,7 +16,7 @@ from semroute.gateway import encoder_threads
 from semroute.gateway.encoder_threads import EncoderThreads
 from semroute.routing.ask import find_ask
 from semroute.routing.difficulty import Reading
-from semroute.semantic.embedder import FastEmbedEmbedder, Features
+from semroute.semantic.embedder import Features, OnnxEmbedder
 
 ROUTES = """
 providers: {local: {dialect: echo}}
@@ -28,7 +28,7 @@ routes:
 """
 
 
-class Held(FastEmbedEmbedder):
+class Held(OnnxEmbedder):
     """The bundled model, which can be made to wait; and what it was asked for."""
 
     def __init__(self) -> None:

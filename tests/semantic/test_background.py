@@ -12,7 +12,7 @@ from semroute.routing.scoring import Floats, together
 from semroute.semantic import background
 from semroute.semantic.array_cache import Cache
 from semroute.semantic.background import Background, choose, compare, fit_rivals, numbered, open_background, prompts
-from semroute.semantic.embedder import FastEmbedEmbedder, Features
+from semroute.semantic.embedder import Features, OnnxEmbedder
 
 DIM = 32
 
@@ -44,8 +44,8 @@ class Directions:
 
 
 @pytest.fixture(scope="module")
-def embedder() -> FastEmbedEmbedder:
-    return FastEmbedEmbedder(threads=1)
+def embedder() -> OnnxEmbedder:
+    return OnnxEmbedder(threads=1)
 
 
 def world(kinds: int, each: int, noise: float, seed: int = 0) -> Background:
@@ -59,7 +59,7 @@ def world(kinds: int, each: int, noise: float, seed: int = 0) -> Background:
     return Background(texts, intents, tuple(map(str, range(kinds))), unit, fit_rivals(unit, intents))
 
 
-def test_the_shipped_vectors_are_those_of_the_embedded_model(embedder: FastEmbedEmbedder) -> None:
+def test_the_shipped_vectors_are_those_of_the_embedded_model(embedder: OnnxEmbedder) -> None:
     """If this fails, the embedded model has changed: run `bench/make_background.py`."""
     opened = open_background(embedder)
     texts, intents = prompts()
@@ -72,7 +72,7 @@ def test_the_shipped_vectors_are_those_of_the_embedded_model(embedder: FastEmbed
     assert open_background(embedder) is not opened  # 20 MB that only training needs are not kept
 
 
-def test_rivals_know_their_intents(embedder: FastEmbedEmbedder) -> None:
+def test_rivals_know_their_intents(embedder: OnnxEmbedder) -> None:
     opened = open_background(embedder)
     vectors = embedder.embed(["kindly turn the lamp in the hall off", "who is the singer of that tune"])
     best = (vectors @ opened.rivals[:-1] + opened.rivals[-1]).argmax(axis=1)
@@ -143,7 +143,7 @@ def test_another_embedder_embeds_a_part_once_and_says_so(tmp_path: Path, caplog:
     np.testing.assert_array_equal(again.rivals, made.rivals)
 
 
-def test_damaged_files_are_told(embedder: FastEmbedEmbedder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_damaged_files_are_told(embedder: OnnxEmbedder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     damaged = tmp_path / "vectors.npz"
     damaged.write_bytes(b"PK")
     monkeypatch.setattr(background, "VECTORS", damaged)

@@ -8,11 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from semroute.semantic.embedder import FastEmbedEmbedder, Features
+from semroute.semantic.embedder import Features, OnnxEmbedder
 from semroute.semantic.feature_cache import RecentFeatures
 
 
-class Counting(FastEmbedEmbedder):
+class Counting(OnnxEmbedder):
     """The bundled model, and what it was asked for."""
 
     def __init__(self) -> None:

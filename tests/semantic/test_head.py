@@ -14,7 +14,7 @@ from semroute.semantic import logistic_regression
 from semroute.semantic.array_cache import Cache
 from semroute.semantic.background import Rivals, fit_rivals
 from semroute.semantic.calibration import claim, fit_gate, fit_thresholds
-from semroute.semantic.embedder import FastEmbedEmbedder, Features
+from semroute.semantic.embedder import Features, OnnxEmbedder
 from semroute.semantic.head import Material, name_text, train
 from semroute.semantic.matcher import Matcher
 from semroute.semantic.training import Task, Trained, prepare
@@ -317,8 +317,8 @@ hesabımda ne kadar para var""".splitlines()  # noqa: RUF001 - they are what the
 
 
 @pytest.fixture(scope="module")
-def embedder() -> FastEmbedEmbedder:
-    return FastEmbedEmbedder(threads=1)
+def embedder() -> OnnxEmbedder:
+    return OnnxEmbedder(threads=1)
 
 
 @pytest.fixture(scope="module")
@@ -327,7 +327,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def trained(embedder: FastEmbedEmbedder, folder: Path) -> Trained:
+def trained(embedder: OnnxEmbedder, folder: Path) -> Trained:
     return prepare(TASK, embedder, Cache(folder))
 
 
@@ -340,7 +340,7 @@ def ask(trained: Trained, prompts: Features) -> tuple[list[str], list[bool]]:
     return [TASK.names[route] for route in best], (in_scope >= trained.head.thresholds[best]).tolist()
 
 
-def test_five_utterances_a_route_are_enough_for_paraphrases(trained: Trained, embedder: FastEmbedEmbedder) -> None:
+def test_five_utterances_a_route_are_enough_for_paraphrases(trained: Trained, embedder: OnnxEmbedder) -> None:
     prompts = {
         "how much cash is in my account": "balance",
         "please wake me at a quarter to five": "alarm",
@@ -353,17 +353,17 @@ def test_five_utterances_a_route_are_enough_for_paraphrases(trained: Trained, em
     assert sum(taken) >= 4
 
 
-def test_prompts_of_no_route_abstain(trained: Trained, embedder: FastEmbedEmbedder) -> None:
+def test_prompts_of_no_route_abstain(trained: Trained, embedder: OnnxEmbedder) -> None:
     prompts = ["who painted guernica", "qwpo zmxn", "tell me a joke about penguins", "the sky was grey that day"]
     assert ask(trained, embedder.featurize(prompts))[1] == [False] * 4
 
 
-def test_other_languages_abstain(trained: Trained, embedder: FastEmbedEmbedder) -> None:
+def test_other_languages_abstain(trained: Trained, embedder: OnnxEmbedder) -> None:
     _, taken = ask(trained, embedder.featurize(FOREIGN))
     assert [text for text, matched in zip(FOREIGN, taken, strict=True) if matched] == []
 
 
-def test_a_trained_head_comes_from_the_cache(trained: Trained, embedder: FastEmbedEmbedder, folder: Path) -> None:
+def test_a_trained_head_comes_from_the_cache(trained: Trained, embedder: OnnxEmbedder, folder: Path) -> None:
     told: list[tuple[int, int]] = []
     again = prepare(TASK, embedder, Cache(folder), progress=lambda done, total: told.append((done, total)))
     assert told == []
@@ -371,15 +371,15 @@ def test_a_trained_head_comes_from_the_cache(trained: Trained, embedder: FastEmb
     np.testing.assert_array_equal(again.vectors, trained.vectors)
 
 
-def test_progress_ends_where_it_said(embedder: FastEmbedEmbedder) -> None:
+def test_progress_ends_where_it_said(embedder: OnnxEmbedder) -> None:
     told: list[tuple[int, int]] = []
     prepare(TASK, embedder, progress=lambda done, total: told.append((done, total)))
     assert [done for done, _ in told] == sorted(done for done, _ in told)
     assert told[-1][0] == told[-1][1]
 
 
-def test_the_key_changes_with_all_that_training_depends_on(embedder: FastEmbedEmbedder) -> None:
-    class Other(FastEmbedEmbedder):
+def test_the_key_changes_with_all_that_training_depends_on(embedder: OnnxEmbedder) -> None:
+    class Other(OnnxEmbedder):
         fingerprint = "another"
 
         def __init__(self) -> None:
@@ -399,7 +399,7 @@ def test_the_key_changes_with_all_that_training_depends_on(embedder: FastEmbedEm
 
 
 def test_the_log_says_why_a_start_trains(
-    embedder: FastEmbedEmbedder, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    embedder: OnnxEmbedder, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     task = Task(("only",), (("one", "two"),), (), 0.05)
     with caplog.at_level(logging.INFO, "semroute.semantic.training"):
@@ -414,7 +414,7 @@ def test_the_log_says_why_a_start_trains(
     assert len(caplog.records) == 1
 
 
-def test_an_entry_of_another_shape_is_trained_anew(embedder: FastEmbedEmbedder, tmp_path: Path) -> None:
+def test_an_entry_of_another_shape_is_trained_anew(embedder: OnnxEmbedder, tmp_path: Path) -> None:
     cache, task = Cache(tmp_path), Task(("only",), (("one", "two"),), (), 0.05)
     cache.write(task.key(embedder), {"vectors": np.zeros((1, 384), np.float32)})
     assert prepare(task, embedder, cache).vectors.shape == (2, 384)
