@@ -75,6 +75,7 @@ class KeptVectors:
             self._known |= dict(zip(some, self._inner.embed(some), strict=True))
             told(min(start + 256, len(new)), len(new))
         if new:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
             np.savez(self._file, texts=np.array([*self._known]), vectors=np.array([*self._known.values()]))
 
     def featurize(self, texts: Sequence[str], *, passages: bool = False) -> Features:

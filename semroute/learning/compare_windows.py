@@ -27,7 +27,7 @@ new topic with a tenth of the traffic makes an energy distance of about .0013, a
 NEIGHBOURS = 5
 NOVEL = 0.1
 """A prompt is new if its nearest neighbours in the window are this much nearer than those in the reference."""
-ALIKE, LEAST_NEW, MOST_NEW, EXAMPLES = 0.42, 3, 5, 5
+ALIKE, LEAST_NEW, MOST_NEW, EXAMPLES = 0.5, 3, 5, 5
 
 
 class Change(Frozen, frozen=True, kw_only=True):

@@ -21,12 +21,13 @@ from semroute.routing.scoring import Floats, Ints
 
 SURE = 0.95
 """Prompts that a route takes with at least this confidence are left out, unless feedback says that they went wrong."""
-LOOSE_ALIKE, LOOSE_APART = 0.42, 0.3
-ALIKE, APART = 0.55, 0.15
+LOOSE_ALIKE, LOOSE_APART = 0.5, 0.28
+ALIKE, APART = 0.62, 0.12
 """Groups have at least this mean similarity. The members of a new group are on average this much more like the rest of
 the group than like the nearest utterance. Prompts far from all routes are grouped first, and more loosely, because
-nothing known is near that could be mixed with them. For the others, a mean similarity of .5, .55 and .6 brought back
-12.3, 17.8 and 17.2 of 20 routes. A difference of .2 instead of .15 missed two more."""
+nothing known is near that could be mixed with them. With mean similarities of .42 and .55, .46 and .6, .5 and .62, .5
+and .65, 11.3, 14.7, 16.3 and 16.0 of 20 routes came back.
+"""
 LEAST_NEW = 5
 """A new group has at least this many different prompts."""
 LEAST_AT_BORDER = 3
