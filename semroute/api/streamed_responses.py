@@ -243,11 +243,12 @@ class _KeptAlive:
 
     async def send(self, piece: bytes, *, more: bool = True) -> None:
         """Send a piece. Returns when the caller takes more."""
-        if self._beating is not None:
-            await asyncio.wait([self._beating])
-            self._beating = None
-            if self._opened:
-                self._opened, piece = False, piece.removeprefix(sse.OPENING)
+        while (beating := self._beating) is not None:
+            await asyncio.wait([beating])
+            if self._beating is beating:  # no other began meanwhile
+                self._beating = None
+        if self._opened:
+            self._opened, piece = False, piece.removeprefix(sse.OPENING)
         await self._put({"type": "http.response.body", "body": piece, "more_body": more})
 
     def close(self) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from litestar import Response
 
-from semroute.api.streamed_responses import APART_S, EVENTS, EventStream, Presence
+from semroute.api.streamed_responses import APART_S, EVENTS, EventStream, Presence, _KeptAlive
 from semroute.dialects import sse
 from semroute.dialects.protocols import StreamRenderer
 from semroute.errors import SemrouteError, StreamBrokenError
@@ -159,3 +159,36 @@ async def test_other_dialects_are_kept_alive_with_comments() -> None:
     for dialect in ("openai", "responses", "anthropic"):
         pieces = await sent(dialect)
         assert pieces[:BEATS] == [sse.KEEP_ALIVE] * BEATS
+
+
+async def test_a_piece_waits_also_for_a_keep_alive_that_begins_when_another_ends() -> None:
+    """Else the piece goes out first, and the beginning of the next event follows it."""
+    pieces: list[bytes] = []
+    first_beat, second_beat, open_gate = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    open_gate.set()
+    gates = iter((first_beat, second_beat, open_gate))
+
+    async def send(message: Any) -> None:
+        await next(gates).wait()
+        pieces.append(message["body"])
+
+    line = _KeptAlive(send, 1000.0, Waiting(CLIENTS["gemini"].stream(REQUEST, DECISION)))
+    line.begun = True
+
+    def beat() -> None:
+        line._last -= 2000  # nothing was sent for long
+        line._beat()
+
+    beat()
+    assert line._beating is not None
+    line._beating.add_done_callback(lambda _: beat())
+    sending = asyncio.create_task(line.send(b"data: 1\n\n"))
+    await asyncio.sleep(0)
+    first_beat.set()
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert pieces == [b"data: "]
+    second_beat.set()
+    await sending
+    line.close()
+    assert pieces == [b"data: ", b" ", b"1\n\n"]
