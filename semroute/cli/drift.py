@@ -58,7 +58,7 @@ def command(
 def _last(source: LoggedDecisions) -> float:
     """Return a moment just after the last row."""
     with progress_bar("looking for the last request"):
-        last = max((row.at for row in source.read()), default=None)
+        last = source.last_at()
     if last is None:
         raise RequestError(f"{source.name}: got a log without rows, expected some to compare")
     return last + 0.001

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
@@ -268,9 +269,7 @@ class _Vectors:
 
     def _told(self, rows: Ints) -> NewPrompts:
         members = [self._after[row] for row in rows]
-        routes: dict[str, int] = {}
-        for row in members:
-            routes[row.route or ""] = routes.get(row.route or "", 0) + 1
+        routes = Counter(row.route or "" for row in members)
         shown = [members[place] for place in varied(self._vectors_after[rows], EXAMPLES)]
         examples = tuple(dict.fromkeys(row.text for row in shown if row.text))
         return NewPrompts(
@@ -278,7 +277,7 @@ class _Vectors:
             requests=len(rows),
             examples=examples,
             are_prompts=all(row.is_prompt for row in shown),
-            routes=dict(sorted(routes.items(), key=lambda item: -item[1])),
+            routes=dict(routes.most_common()),
         )
 
 

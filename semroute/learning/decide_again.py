@@ -101,17 +101,13 @@ class Decider:
         if kept is not None and row.decision.reason in ("rule", "pinned") and not kept.asks:
             return self._of_features(row, kept, "nothing matched", None, None)
         if kept is not None and not own:
-            return Again(
-                row, None, None, frozenset(), "their vectors are of another encoder, and their text is not kept"
-            )
+            return Again(row, None, None, frozenset(), OTHER_ENCODER)
         if row.decision.reason in ("rule", "pinned") and row.vector is None:
             return self._of_nothing(row)
         if row.vector is None:
             return Again(row, None, None, frozenset(), "neither text nor vector is kept")
         if self._foreign(row):
-            return Again(
-                row, None, None, frozenset(), "their vectors are of another encoder, and their text is not kept"
-            )
+            return Again(row, None, None, frozenset(), OTHER_ENCODER)
         return self._of_vector(row)
 
     def _foreign(self, row: LoggedDecision) -> bool:
@@ -163,9 +159,7 @@ class Decider:
         try:
             decision = self.router.decide_with(inputs, source.request)
         except (UnknownModelError, UnknownRouteError):
-            return Again(
-                row, None, source.basis, frozenset(), "they ask for a model or a route that does not exist now"
-            )
+            return Again(row, None, source.basis, frozenset(), GONE)
         except RequestError as error:
             return Again(row, None, source.basis, frozenset(), str(error))
         if inputs.read_nothing and source.basis == "nothing matched":

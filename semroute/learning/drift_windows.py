@@ -5,10 +5,12 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from semroute.bases import Frozen
 from semroute.learning.logged_decisions import LoggedDecision
+from semroute.learning.reservoir import Reservoir
 from semroute.routing.scoring import Floats
 
 MOST_ROWS = 5000
@@ -51,45 +53,40 @@ class Window(Frozen, frozen=True, kw_only=True):
 
 
 class Sample:
-    """A random part of the rows of a window, and one of those with a score (Vitter 1985, algorithm R)."""
+    """A random part of the rows of a window, and one of those with a score."""
 
     def __init__(self, since: float, until: float, seed: int) -> None:
         self.since, self.until = since, until
-        self.rows = 0
-        self.scored = 0
-        self._some: list[Seen] = []
-        self._some_scored: list[Seen] = []
-        self._most = MOST_ROWS
-        self._random = random.Random(seed)
+        chance = random.Random(seed)
+        self._some, self._some_scored = Reservoir[Seen](MOST_ROWS, chance), Reservoir[Seen](MOST_ROWS, chance)
+
+    @property
+    def rows(self) -> int:
+        """Return how many rows the window has."""
+        return self._some.seen
 
     def add(self, row: LoggedDecision) -> None:
         """Take in a row of the window."""
-        self._keep(self._some, self.rows, row)
-        self.rows += 1
+        make = partial(_seen, row, self.rows)
+        self._some.offer(make)
         if row.score is not None:
-            self._keep(self._some_scored, self.scored, row)
-            self.scored += 1
-
-    def _keep(self, kept: list[Seen], before: int, row: LoggedDecision) -> None:
-        if len(kept) < self._most:
-            kept.append(_seen(row, self.rows))
-        elif (place := self._random.randrange(before + 1)) < self._most:
-            kept[place] = _seen(row, self.rows)
+            self._some_scored.offer(make)
 
     @property
     def seen(self) -> list[Seen]:
         """Return the kept rows in the order of time."""
-        return sorted(self._some, key=lambda row: row[:2])
+        return sorted(self._some.kept, key=lambda row: row[:2])
 
     @property
     def seen_scored(self) -> list[Seen]:
         """Return the kept rows with a score, in the order of time."""
-        return sorted(self._some_scored, key=lambda row: row[:2])
+        return sorted(self._some_scored.kept, key=lambda row: row[:2])
 
     @property
     def window(self) -> Window:
         """Return what the window holds."""
-        return Window(since=self.since, until=self.until, rows=self.rows, compared=len(self._some), scored=self.scored)
+        compared, scored = len(self._some.kept), self._some_scored.seen
+        return Window(since=self.since, until=self.until, rows=self.rows, compared=compared, scored=scored)
 
 
 def split(rows: Iterable[LoggedDecision], reference: Sample, window: Sample, progress: Callable[[int], None]) -> None:

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from semroute.bases import Frozen
 from semroute.decision import Decision
 from semroute.decision_changes import DecisionDiff, DiffCounter, decide_texts
-from semroute.evaluation.measure import Row
+from semroute.evaluation.measure import Progress, Row
 from semroute.learning.decide_again import Decider
-from semroute.learning.logged_decisions import LoggedDecisions
+from semroute.learning.logged_decisions import TOGETHER, LoggedDecisions, batches
 from semroute.router import Router
-
-BATCH = 64
-Progress = Callable[[int, int], None]
 
 
 class LogDiff(Frozen, frozen=True, kw_only=True):
@@ -34,8 +30,8 @@ def diff_rows(
 ) -> DecisionDiff:
     """Decide labelled prompts with both Routers. A label that is no route of a Router is never right there."""
     counter = DiffCounter()
-    for first in range(0, len(rows), BATCH):
-        batch = rows[first : first + BATCH]
+    for first in range(0, len(rows), TOGETHER):
+        batch = rows[first : first + TOGETHER]
         texts = [row.text for row in batch]
         for row, here, there in zip(batch, decide_texts(before, texts), decide_texts(after, texts), strict=True):
             counter.add(row.text, here, there)
@@ -50,7 +46,7 @@ def diff_log(before: Router, after: Router, log: LoggedDecisions, progress: Prog
     counter, old, new = DiffCounter(), Decider(before), Decider(after)
     total, approximate, not_compared, rows = log.count() if progress is not None else 0, 0, 0, log.read()
     done = 0
-    while batch := list(itertools.islice(rows, BATCH)):
+    for batch in batches(rows):
         for here, there in zip(old.decide(batch), new.decide(batch), strict=True):
             decided: tuple[Decision | None, Decision | None] = here.decision, there.decision
             if decided[0] is None or decided[1] is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +112,7 @@ class _Reading:
         self._path = path
         self._router = router
         self._outcomes: list[Outcome] = []
-        self._counts: dict[str, int] = {}
+        self._counts: Counter[str] = Counter()
         self._logged = 0
         self._faults: list[str] = []
 
@@ -122,7 +123,7 @@ class _Reading:
                 self.take_logged(logged)
             else:
                 self._outcomes.append(_outcome(self._router, line))
-                self._count("written")
+                self._counts["written"] += 1
         except UNREADABLE as error:
             self._faults.append(f"{self._path}:{number}: got {why_unreadable(error, line)}; expected {EXPECTED}")
         except ValueError as error:
@@ -148,7 +149,7 @@ class _Reading:
                     kind = "other_version"
             else:
                 kind = "other_version"
-        self._count(kind)
+        self._counts[kind] += 1
 
     def result(self, torn: TornRows) -> Labelled:
         """Return all that was read. Raises `RequestError` if it holds no label."""
@@ -167,9 +168,6 @@ class _Reading:
                 "feedback that names the right route (`label` in POST /feedback), or `expected` in the lines"
             )
         return Labelled(outcomes=self._outcomes, counts=counts, torn=tuple(told))
-
-    def _count(self, kind: str) -> None:
-        self._counts[kind] = self._counts.get(kind, 0) + 1
 
 
 def _logged(line: bytes) -> LoggedDecision | None:

@@ -8,6 +8,7 @@ has what was written, and None or an empty value for the rest. A row that cannot
 from __future__ import annotations
 
 import codecs
+import itertools
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import closing
@@ -38,6 +39,8 @@ MAX_LINE_BYTES = 64 * 2**20
 MAX_TOLD = 10
 """The most torn rows that are told. All are counted."""
 BATCH = 500
+TOGETHER = 64
+"""Rows that are decided together."""
 _ALL = Query()
 EXPECTED = "a line of `semroute export`: an object with `id` and `decision`"
 
@@ -219,13 +222,25 @@ class LoggedDecisions:
     def count(self) -> int:
         """Return about how many rows there are: as many as there are line ends, or rows of the database."""
         if isinstance(self.source, str):
-            with closing(open_to_read(self.source)) as database, database.transaction(write=False) as session:
-                [[rows]] = session.run("SELECT COUNT(*) FROM decisions")
-            return int(rows)
+            return int(self._ask_database(self.source, "SELECT COUNT(*) FROM decisions"))
         if self.source.suffix == ".parquet":
             return int(_parquet(self.source).metadata.num_rows)
         with _opened(self.source) as file:
             return sum(block.count(b"\n") for block in iter(lambda: file.read(2**20), b""))
+
+    def last_at(self) -> float | None:
+        """Return when the last request came, in seconds since 1970. None: there is none. It reads a file as a whole."""
+        if isinstance(self.source, str):
+            last = self._ask_database(self.source, "SELECT MAX(at) FROM decisions")
+            return None if last is None else float(last)
+        return max((row.at for row in self), default=None)
+
+    @staticmethod
+    def _ask_database(url: str, sql: str) -> Any:
+        """Return the one value that a query gives."""
+        with closing(open_to_read(url)) as database, database.transaction(write=False) as session:
+            [[value]] = session.run(sql)
+        return value
 
     def read(self, query: Query = _ALL, *, after: str | None = None) -> Iterator[LoggedDecision]:
         """Yield the rows, oldest first in a database, in the order of a file.
@@ -290,6 +305,12 @@ def open_log(log: str | Path | None, database_url: str) -> LoggedDecisions:
     if path.suffix not in (".jsonl", ".parquet"):
         raise RequestError(f"{path}: got an unknown ending, expected .jsonl or .parquet")
     return LoggedDecisions(path)
+
+
+def batches(rows: Iterator[LoggedDecision]) -> Iterator[list[LoggedDecision]]:
+    """Yield rows in lists, as many as are decided together."""
+    while batch := list(itertools.islice(rows, TOGETHER)):
+        yield batch
 
 
 def lines_of(path: Path, torn: TornRows) -> Iterator[tuple[int, bytes]]:

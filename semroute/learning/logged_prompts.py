@@ -9,24 +9,24 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from semroute.bases import Frozen
 from semroute.config.error_wording import words
 from semroute.learning.logged_decisions import LoggedDecision
+from semroute.learning.reservoir import Reservoir
 from semroute.router import Router
 from semroute.routing.ask import Ask, find_ask
 from semroute.routing.difficulty import Reading
+from semroute.semantic.training import Progress
+from semroute.stores.rollups import GOOD_SCORE
 
 MOST_ROWS = 20_000
 """The most rows that are kept of each kind: with feedback, and without. To embed them takes about a minute."""
-GOOD = 0.5
-"""A score from here on says that the route was right."""
 MATCHED = ("", "semantic", "default", "classifier")
 """Reasons of decisions about a prompt that stands alone. The rest were pinned, decided by a rule or carried on."""
 BATCH = 256
-
-Progress = Callable[[int, int], None]
 
 
 class Counts(Frozen, frozen=True, kw_only=True):
@@ -104,7 +104,7 @@ def collect(
     """Collect the prompts of a log. `routes`: those of the route files. `torn`: tells how many rows were torn."""
     met: Counter[str] = Counter()
     unknown: Counter[str] = Counter()
-    pools = {True: _Sample(most, seed), False: _Sample(most, seed + 1)}
+    pools = {named: Reservoir[_Kept](most, random.Random(seed + (not named))) for named in (True, False)}
     for row in rows:
         met["rows"] += 1
         if (why := _unusable(row)) is not None:
@@ -114,8 +114,8 @@ def collect(
         if label and label not in routes:
             unknown[label] += 1
             label = None
-        kept = _Kept(met["rows"], row.ask_text or "", row.route, label, row.score)
-        pools[label is not None or row.score is not None].add(kept)
+        make = partial(_Kept, met["rows"], row.ask_text or "", row.route, label, row.score)
+        pools[label is not None or row.score is not None].offer(make)
         if met["rows"] % 1000 == 0:
             progress(met["rows"])
     usable = sum(pool.seen for pool in pools.values())
@@ -147,23 +147,6 @@ def read_all(router: Router, prompts: Sequence[Prompt], progress: Progress = lam
     return readings
 
 
-class _Sample:
-    """Keeps a random part of what comes, each with the same chance (Vitter 1985, algorithm R)."""
-
-    def __init__(self, most: int, seed: int) -> None:
-        self.kept: list[_Kept] = []
-        self.seen = 0
-        self._most = most
-        self._random = random.Random(seed)
-
-    def add(self, row: _Kept) -> None:
-        self.seen += 1
-        if len(self.kept) < self._most:
-            self.kept.append(row)
-        elif (place := self._random.randrange(self.seen)) < self._most:
-            self.kept[place] = row
-
-
 def _unusable(row: LoggedDecision) -> str | None:
     if row.decision.reason not in MATCHED:
         return "not_matched"
@@ -191,7 +174,7 @@ def _prompts(rows: Sequence[_Kept], routes: Container[str]) -> tuple[list[Prompt
 def _prompt(ask: Ask, rows: Sequence[_Kept], routes: Container[str]) -> Prompt:
     labels = Counter(label for row in rows if (label := _label(row, routes)) is not None)
     label, count = labels.most_common(1)[0] if labels else (None, 0)
-    disliked = frozenset(row.route or "" for row in rows if row.score is not None and row.score < GOOD)
+    disliked = frozenset(row.route or "" for row in rows if row.score is not None and row.score < GOOD_SCORE)
     return Prompt(ask, len(rows), label, count, disliked if label is None else frozenset())
 
 
@@ -199,5 +182,5 @@ def _label(row: _Kept, routes: Container[str]) -> str | None:
     """Return the right route: the one that feedback names, or the one that was taken if the answer was good."""
     if row.label is not None:
         return row.label
-    good = row.score is not None and row.score >= GOOD
+    good = row.score is not None and row.score >= GOOD_SCORE
     return row.route if good and row.route is not None and row.route in routes else None

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
-from typing import TypeVar
 
 import msgspec
 
@@ -14,14 +12,12 @@ from semroute.bases import Frozen
 from semroute.decision import Decision, Nearest
 from semroute.errors import RequestError
 from semroute.learning.decide_again import Again, Decider
-from semroute.learning.logged_decisions import LoggedDecision, LoggedDecisions
+from semroute.learning.logged_decisions import LoggedDecision, LoggedDecisions, batches
 from semroute.messages import Usage
 from semroute.router import Router
 from semroute.routing.pricing import cost_usd
 from semroute.stores.interfaces import Query
 
-BATCH = 64
-"""Rows that are decided together."""
 SAVE_EVERY = 20
 """Batches after which the progress is saved, with `--resume`."""
 COMPARED, COMPARE_EVERY = 5000, 10
@@ -30,8 +26,6 @@ MAX_MOVES, EXAMPLES = 2000, 3
 """The most kinds of moves that are counted apart, and the examples of each."""
 MAX_TEXT_CHARS = 200
 OTHER_MOVES = ("(other)", "(other)", "(other)", "(other)")
-
-T = TypeVar("T")
 
 
 class Share(msgspec.Struct, kw_only=True):
@@ -158,7 +152,7 @@ class Replay:
         """Decide all rows, or those behind the last one that was decided before. Return the report of all."""
         total = self._log.count() if progress is not None else 0
         rows = self._log.read(self._query, after=self._last)
-        for number, batch in enumerate(_batches(rows, BATCH), start=1):
+        for number, batch in enumerate(batches(rows), start=1):
             for again in self._decider.decide(batch):
                 self._add(again)
             self._last = batch[-1].id
@@ -321,11 +315,6 @@ def _example(again: Again, decision: Decision) -> Example:
         confidence_after=decision.confidence,
         exact=not again.missing,
     )
-
-
-def _batches(rows: Iterator[T], size: int) -> Iterator[list[T]]:
-    while batch := list(itertools.islice(rows, size)):
-        yield batch
 
 
 def _count(counts: dict[str, int], name: str) -> None:

@@ -1,8 +1,9 @@
-"""Logs for tests: prompts decided by a Router, and written as the service writes them."""
+"""Logs for tests: lines as `semroute export` writes them, and logs as the service writes them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from semroute.record import Attempt
 from semroute.router import DecisionInputs
 from semroute.stores.connect import open_database
 from semroute.stores.decision_log import SqlLog
+from tests.stores.conftest import NOW
 from tests.stores.test_decision_log import record
 
 FOLDER = """
@@ -68,3 +70,16 @@ def write_log(url: str, router: Router, prompts: Sequence[str], keep: LogSetting
     database = open_database(url)
     SqlLog(database).write(records)
     database.close()
+
+
+def line(number: int, prompt: str | None, *, route: str | None = "billing", **fields: Any) -> dict[str, Any]:
+    """Return a row: number one came at NOW, each further a second later. `decision`: adds to the decision."""
+    decision = {"id": f"r{number}", "route": route, "reason": "semantic" if route else "default"}
+    decision |= fields.pop("decision", {})
+    return {"id": f"r{number}", "at": NOW + number - 1, "prompt": prompt, "decision": decision, **fields}
+
+
+def write(path: Path, rows: Iterable[dict[str, Any]]) -> Path:
+    """Write a log."""
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    return path

@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 
 from semroute.cli.commands import group as cli
 from semroute.learning.compare_windows import VECTORS
-from tests.learning.log_files import line, write
+from tests.learning.logs import line, write
 
 DAY_S = 86_400
 DIM = 16

@@ -14,7 +14,7 @@ import pytest
 from semroute import Router
 from semroute.config.schema.service import LogSettings
 from semroute.errors import RequestError
-from semroute.learning import replay_log
+from semroute.learning import logged_decisions, replay_log
 from semroute.learning.logged_decisions import LoggedDecisions
 from semroute.learning.replay_log import Replay, ReplayReport
 from semroute.learning.replay_page import page
@@ -102,7 +102,7 @@ def test_a_stopped_replay_goes_on(
     if source == "log.jsonl":
         assert isinstance(log, Path)
         log.write_bytes(b"torn\n" + log.read_bytes())
-    monkeypatch.setattr(replay_log, "BATCH", 3)
+    monkeypatch.setattr(logged_decisions, "TOGETHER", 3)
     monkeypatch.setattr(replay_log, "SAVE_EVERY", 1)
     whole = Replay(candidate, LoggedDecisions(log), Query()).run()
     state, decided = tmp_path / "replay.state", []

@@ -20,7 +20,7 @@ from semroute.learning.logged_decisions import LoggedDecision
 from semroute.learning.logged_prompts import collect, read_all
 from semroute.learning.new_routes import name_for, telling_words
 from semroute.learning.suggestions import Suggestions, suggest
-from tests.learning.log_files import line, write
+from tests.learning.logs import line, write
 
 ROUTES = """
 providers: {local: {dialect: echo}}
