@@ -14,7 +14,16 @@ from semroute import __version__
 from semroute.cli.key_commands import keys
 from semroute.cli.learning_commands import diff, drift, replay, suggest
 from semroute.cli.loading import InOrder, run
-from semroute.cli.options import FILE, SHARE, TIME, TIMES, OutputFile, json_option, model_names, routes_option
+from semroute.cli.options import (
+    FILE,
+    SHARE,
+    OutputFile,
+    format_option,
+    json_option,
+    model_names,
+    routes_option,
+    time_option,
+)
 from semroute.stores.rollups import DIMENSIONS
 
 MIN_LABELS = 50
@@ -126,14 +135,7 @@ Examples:
     help="Check the files only. This is faster, but does not compare the meaning of utterances.",
 )
 @click.option("--ask", is_flag=True, help="Also read the model lists of providers that speak OpenAI's dialects.")
-@click.option(
-    "--format",
-    "format_",
-    type=click.Choice(["text", "json", "github"]),
-    default="text",
-    show_default=True,
-    help="How to print what was found.",
-)
+@format_option("How to print what was found.")
 @json_option
 def check(**given: Any) -> None:
     """Find what is wrong in route files.
@@ -307,8 +309,8 @@ Examples:
   semroute export - | head""",
 )
 @click.argument("file", type=OutputFile(allow_dash=True))
-@click.option("--since", type=TIME, metavar="TIME", help=f"From this time on, {TIMES}.  [default: the first record]")
-@click.option("--until", type=TIME, metavar="TIME", help=f"Up to this time, {TIMES}.  [default: now]")
+@time_option("--since", "From this time on", "the first record")
+@time_option("--until", "Up to this time", "now")
 def export(**given: Any) -> None:
     """Write the decision log to a file.
 

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from semroute import settings as settings_module
 from semroute.bases import Frozen
-from semroute.cli.output import Bar, console, errors, print_json, progress_bar, workflow_command
+from semroute.cli.output import Bar, console, errors, print_json, progress_bar, warn, workflow_command
 from semroute.decision_changes import DecisionDiff, describe, diff_utterances, summary
 from semroute.evaluation.jsonl import read_lines
 from semroute.evaluation.measure import Row
@@ -61,8 +61,7 @@ def command(
         with progress_bar("comparing") as progress:
             logged = diff_log(before, after, open_log(log, settings_module.read().database_url), Bar(progress))
         parts.append(logged.diff)
-        for told in logged.torn:
-            errors.print(told, style="yellow", markup=False, highlight=False)
+        warn(logged.torn)
     found = FolderDiff(before=before.config.version, after=after.config.version, parts=tuple(parts), log=logged)
     over = [part for part in parts if max_changed is not None and part.share > max_changed]
     if as_json or format_ == "json":

@@ -8,7 +8,7 @@ import click
 
 from semroute.caller import Scope
 from semroute.cli.loading import InOrder, run
-from semroute.cli.options import LIMIT, TIME, TIMES, json_option, model_names, route_names, usd
+from semroute.cli.options import LIMIT, json_option, model_names, route_names, time_option, usd
 
 
 @click.group("keys", cls=InOrder)
@@ -54,7 +54,7 @@ Example:
 @click.option("--concurrency", type=LIMIT, help="Requests at once.  [default: no limit]")
 @click.option("--usd-per-day", type=usd, help="The key's budget for a day, in USD.  [default: no limit]")
 @click.option("--usd-per-month", type=usd, help="The key's budget for a month, in USD.  [default: no limit]")
-@click.option("--expires", type=TIME, metavar="TIME", help=f"When the key ends, {TIMES}.  [default: never]")
+@time_option("--expires", "When the key ends", "never")
 @click.option("--metadata", multiple=True, metavar="NAME=VALUE", help="Metadata that rules can read; can be repeated.")
 @json_option
 def create_key(**given: Any) -> None:

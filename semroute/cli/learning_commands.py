@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from semroute.cli.loading import run
-from semroute.cli.options import FILE, SHARE, TIME, TIMES, OutputFile, json_option, routes_option
+from semroute.cli.options import FILE, SHARE, OutputFile, format_option, json_option, routes_option, time_option
 
 
 @click.command(
@@ -21,8 +21,8 @@ Examples:
 )
 @click.argument("log", required=False)
 @routes_option
-@click.option("--since", type=TIME, metavar="TIME", help=f"From this time on, {TIMES}.  [default: the first record]")
-@click.option("--until", type=TIME, metavar="TIME", help=f"Up to this time, {TIMES}.  [default: now]")
+@time_option("--since", "From this time on", "the first record")
+@time_option("--until", "Up to this time", "now")
 @click.option("--html", type=OutputFile(), help="Write a report with charts to this file.")
 @click.option(
     "--resume",
@@ -51,14 +51,7 @@ Examples:
 @click.argument("new", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--eval", "eval_file", type=FILE, help="Also compare on these labelled prompts, as for `semroute eval`.")
 @click.option("--log", help="Also compare on this log: a file of `semroute export`, or the URL of a database.")
-@click.option(
-    "--format",
-    "format_",
-    type=click.Choice(["text", "json", "github"]),
-    default="text",
-    show_default=True,
-    help="How to print what changes.",
-)
+@format_option("How to print what changes.")
 @click.option("--max-changed", type=SHARE, help="Exit with 1 if a larger share (0 to 1) of the decisions changes.")
 @json_option
 def diff(**given: Any) -> None:
@@ -79,8 +72,8 @@ Examples:
 )
 @click.argument("log", required=False)
 @routes_option
-@click.option("--since", type=TIME, metavar="TIME", help=f"From this time on, {TIMES}.  [default: the first record]")
-@click.option("--until", type=TIME, metavar="TIME", help=f"Up to this time, {TIMES}.  [default: the last record]")
+@time_option("--since", "From this time on", "the first record")
+@time_option("--until", "Up to this time", "the last record")
 @click.option("--seed", type=int, default=0, show_default=True, help="The seed of the sample of a large log.")
 @json_option
 def suggest(**given: Any) -> None:
@@ -102,10 +95,8 @@ Examples:
   semroute drift log.jsonl --since 2026-11-24 --fail      for cron: exits with 1 if something moved""",
 )
 @click.argument("log", required=False)
-@click.option(
-    "--since", type=TIME, metavar="TIME", help=f"The window begins here, {TIMES}.  [default: as --window says]"
-)
-@click.option("--until", type=TIME, metavar="TIME", help=f"The window ends here, {TIMES}.  [default: the last record]")
+@time_option("--since", "The window begins here", "as --window says")
+@time_option("--until", "The window ends here", "the last record")
 @click.option(
     "--window", type=click.FloatRange(min=0, min_open=True), default=7, show_default=True, help="Days of the window."
 )

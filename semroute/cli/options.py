@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypeVar, cast
 
 import click
 
@@ -17,6 +17,7 @@ from semroute.stores.interfaces import MAX_USD
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 LIMIT = click.IntRange(min=1, max=10**12)
+Command = TypeVar("Command", bound=Callable[..., Any])
 TIME = click.DateTime()
 TIMES = "in UTC: 2026-11-30 or 2026-11-30T18:00:00"
 """How a time is written, for help."""
@@ -89,3 +90,14 @@ routes_option = click.option(
     help="The routes folder.  [default: SEMROUTE_ROUTES, else routes/, else the shipped one]",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+
+
+def format_option(told: str) -> Callable[[Command], Command]:
+    """Return the option for a report that people or GitHub read. `told`: its help."""
+    kinds = click.Choice(["text", "json", "github"])
+    return click.option("--format", "format_", type=kinds, default="text", show_default=True, help=told)
+
+
+def time_option(name: str, told: str, default: str) -> Callable[[Command], Command]:
+    """Return an option that takes a time."""
+    return click.option(name, type=TIME, metavar="TIME", help=f"{told}, {TIMES}.  [default: {default}]")

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from semroute import settings as settings_module
 from semroute.cli.export import timestamp
-from semroute.cli.output import Bar, console, errors, folder_of, print_json, progress_bar
+from semroute.cli.output import Bar, console, folder_of, print_json, progress_bar, warn
 from semroute.learning.logged_decisions import open_log
 from semroute.learning.replay_log import Replay, ReplayReport
 from semroute.learning.replay_page import exactness, figures, moved, page, share_rows
@@ -38,8 +38,7 @@ def command(
     replay = Replay(router, logged, Query(since=timestamp(since), until=timestamp(until)), resume)
     with progress_bar("replaying") as progress:
         report = replay.run(Bar(progress))
-    for told in report.torn_told:
-        errors.print(told, style="yellow", markup=False, highlight=False)
+    warn(report.torn_told)
     if html is not None:
         html.write_text(page(report), "utf-8")
     if as_json:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from semroute.cli.output import Bar, console, counted, errors, folder_of, print_json, progress_bar
+from semroute.cli.output import Bar, console, counted, folder_of, print_json, progress_bar, warn
 from semroute.config.config import Config
 from semroute.config.yaml_documents import parse
 from semroute.errors import RequestError
@@ -33,8 +33,7 @@ def command(
         check_free(folder / OVERLAY, router.config)
     with progress_bar("deciding") as progress:
         labelled = read_labelled(file, router, Bar(progress))
-    for told in labelled.torn:
-        errors.print(told, style="yellow", markup=False, highlight=False)
+    warn(labelled.torn)
     tuning = tune(labelled.outcomes, tuple(router.config.routes), max_false_abstain)
     better = max_false_abstain is not None or tuning.accuracy_held_out > tuning.accuracy_before
     target = None if dry_run or not better else folder / OVERLAY
