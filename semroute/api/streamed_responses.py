@@ -236,17 +236,21 @@ class _KeptAlive:
 
     async def begin(self, headers: Mapping[str, str]) -> None:
         """Send the head, unless it is out."""
-        if self._beating is not None:
-            await asyncio.wait([self._beating])
+        await self._rest()
         if not self.begun:
             await self._put(self._head(headers))
 
-    async def send(self, piece: bytes, *, more: bool = True) -> None:
-        """Send a piece. Returns when the caller takes more."""
+    async def _rest(self) -> None:
+        """Wait until no keep-alive is being sent."""
         while (beating := self._beating) is not None:
             await asyncio.wait([beating])
             if self._beating is beating:  # no other began meanwhile
                 self._beating = None
+
+    async def send(self, piece: bytes, *, more: bool = True) -> None:
+        """Send a piece. Returns when the caller takes more."""
+        if self._beating is not None:
+            await self._rest()
         if self._opened:
             self._opened, piece = False, piece.removeprefix(sse.OPENING)
         await self._put({"type": "http.response.body", "body": piece, "more_body": more})

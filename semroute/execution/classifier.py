@@ -31,7 +31,7 @@ _INSTRUCTION = (
 NO_ROUTE = "none"
 """The classifier's label for requests that no route fits."""
 _NONE = frozenset({"none", "null", "no route", "no label", "none of the above", "none of these", "n/a", ""})
-"""What models answer when no route fits. A reply without a name, such as `{"label": null}`, is read as empty text."""
+"""Replies that say that no route fits. `{"label": null}` counts as the empty text."""
 FIELDS = ("label", "route", "name", "class", "category", "intent", "answer")
 """Fields in which small models put the name, even if they were told otherwise. The first one that is there counts."""
 _NAMED = re.compile(rf"(?:the )?(?:best |correct )?(?:{'|'.join(FIELDS)})(?: is|\s*[:=])\s*(.*)", re.IGNORECASE)

@@ -22,21 +22,17 @@ MAX_TOLD = 10
 
 def targeting_rule(rules: Iterable[Rule], facts: Facts) -> Rule | None:
     """Return the first rule that holds and names a target, or None. `rules` are sorted by priority."""
-    known = facts.verdicts
-    held = (
-        rule for rule in rules if rule.targets and (known[rule.name] if rule.name in known else holds(rule.when, facts))
-    )
-    return next(held, None)
+    return next((rule for rule in rules if rule.targets and _held(rule, facts)), None)
 
 
 def narrowing_rules(rules: Iterable[Rule], facts: Facts) -> tuple[Rule, ...]:
     """Return all rules that hold and leave out models."""
-    known = facts.verdicts
-    return tuple(
-        rule
-        for rule in rules
-        if rule.only is not None and (known[rule.name] if rule.name in known else holds(rule.when, facts))
-    )
+    return tuple(rule for rule in rules if rule.only is not None and _held(rule, facts))
+
+
+def _held(rule: Rule, facts: Facts) -> bool:
+    known = facts.verdicts.get(rule.name)
+    return holds(rule.when, facts) if known is None else known
 
 
 def holds(when: When, facts: Facts) -> bool:
