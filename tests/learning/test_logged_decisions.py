@@ -88,6 +88,20 @@ def test_the_database_itself_is_read(url: str) -> None:
     assert [row.id for row in reader.read(after=ids[600])] == ids[601:]
 
 
+def test_the_last_moment_is_that_of_the_last_row(url: str, tmp_path: Path) -> None:
+    with closing(open_database(url)) as database:
+        logged = LoggedDecisions(url)
+        assert logged.last_at() is None
+        log = SqlLog(database)
+        written(log)
+        rows = list(logged)
+        assert (
+            logged.last_at()
+            == max(row.at for row in rows)
+            == LoggedDecisions(exported(log, tmp_path, ".jsonl")).last_at()
+        )
+
+
 def test_torn_rows_are_told_and_the_others_read(log: SqlLog, tmp_path: Path) -> None:
     file = exported(log, tmp_path, ".jsonl") if written(log, 3) else tmp_path
     first, second, third = file.read_bytes().splitlines()
