@@ -183,5 +183,9 @@ class Decision(Frozen, frozen=True, kw_only=True):
     """The dial that was applied. None: none."""
     thrift: float = 0.0
     """How far a budget past its soft limit has slid the dial toward cheap, 0 to 1."""
+    propensity: float | None = None
+    """The probability with which `model` was chosen. None: nothing was left to chance."""
+    explored: bool = False
+    """Whether another model than the best known one was chosen, to learn how good it is."""
     latency_ms: float = 0.0
     details: Details | None = None

@@ -31,7 +31,7 @@ class Attempt(Frozen, frozen=True, kw_only=True):
     checked."""
     ungraded: str | None = None
     """Why a check of its answer could not be made, such as by a judge that is down. None: all were made."""
-    purpose: Literal["answer", "judge", "classifier"] = "answer"
+    purpose: Literal["answer", "judge", "classifier", "shadow"] = "answer"
     """Why it was called."""
     served_anyway: bool = False
     """Its answer was served although it failed a check, because it was the best of those that failed."""
@@ -126,6 +126,15 @@ class Record(Frozen, frozen=True, kw_only=True):
     """The tier of `model`."""
     feature: str = ""
     """The part of the caller's product, as the request's `metadata.feature` names it."""
+    unit: str = ""
+    """Who asked: `u`, `s` or `k` and a digest of the user, else of the conversation, else of the key. Empty: not known.
+
+    Experiments assign units to arms, and estimates draw whole units.
+    """
+    experiment: str = ""
+    """The experiment that the request was part of. Empty: none."""
+    arm: str = ""
+    """Its arm in that experiment."""
     saved_usd: Decimal = Decimal(0)
     """What the baseline model would have cost for the same tokens, less `cost_usd`. 0: the request was not answered."""
     error: str | None = None
@@ -183,6 +192,56 @@ class Record(Frozen, frozen=True, kw_only=True):
     @property
     def _served(self) -> Attempt | None:
         return served(self.attempts)
+
+
+TrialPurpose = Literal["judge", "shadow", "experiment"]
+
+
+class Trial(Frozen, frozen=True, kw_only=True):
+    """What was tried beside a request, only to learn from it. The caller neither waits for it nor sees it."""
+
+    id: str
+    """The id of the request and the purpose, such as `0194…:judge`."""
+    decision: str
+    """The id of the request."""
+    at: float
+    """When the trial ended, in seconds since 1970."""
+    purpose: TrialPurpose
+    route: str = ""
+    """The route of the request. Empty: the default."""
+    tier: str = ""
+    """The tier of `served`."""
+    unit: str = ""
+    """See `Record.unit`; the next two fields likewise."""
+    experiment: str = ""
+    arm: str = ""
+    served: str = ""
+    """The model whose answer the caller got."""
+    model: str = ""
+    """The model that was tried beside it. Empty: only the served answer was graded."""
+    judge: str = ""
+    """The model that graded. Empty: none did."""
+    method: str = ""
+    """How the scores were found: `rubric`, `pairwise` or `agreement`. Empty: there are none."""
+    verdict: Literal["", "served", "tried", "tie"] = ""
+    """Which answer is better. Empty: they were not compared."""
+    served_score: float | None = None
+    """How good the served answer is, 0 to 1. Pairwise: 1 for the better answer, .5 for a tie. None: not graded."""
+    score: float | None = None
+    """How good the answer of `model` is, 0 to 1. None: not graded."""
+    propensity: float = 1.0
+    """The probability with which this request was drawn for the trial."""
+    attempts: tuple[Attempt, ...] = ()
+    """The calls of the trial. They are paid from its own budget."""
+    detail: dict[str, Any] = {}
+    """What else was found out, by name. It holds no text of prompts or answers."""
+    error: str | None = None
+    """Why the trial came to nothing. None: it did not fail."""
+
+    @property
+    def cost_usd(self) -> Decimal:
+        """Return the cost of its calls."""
+        return cost_usd(self.attempts)
 
 
 def cost_usd(attempts: tuple[Attempt, ...]) -> Decimal:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 from semroute.access.accounts import GRACE_S
 from semroute.access.meters import Meter, budget_meter, own_budgets
+from semroute.access.trial_budget import day_end, trial_counter
 from semroute.caller import Caller
 from semroute.config.config import Config
 from semroute.config.schema.service import Budget
+from semroute.record import TrialPurpose
 from semroute.stores.decision_log import Costs, SqlLog
-from semroute.stores.rollups import CALLED, day_of
+from semroute.stores.rollups import CALLED, PURPOSE, day_of
 
 
 class _LogSource(NamedTuple):
@@ -30,10 +32,15 @@ def spent_by_log(
     Only requests that ended before `before` count. Blocking. Raises `StoreError`.
     """
     sources = [*_sources(config, keys, now)]
-    if not sources:
-        return {}
-    costs = log.costs(day_of(min(source.meter.begins for source in sources)), ended_after=before)
-    return {source.meter.counter: (max(0, _spent(costs, source)), source.meter.ends + GRACE_S) for source in sources}
+    today = day_of(now)
+    since = min([today, *(day_of(source.meter.begins) for source in sources)])
+    costs = log.costs(since, ended_after=before)
+    spent = {source.meter.counter: (max(0, _spent(costs, source)), source.meter.ends + GRACE_S) for source in sources}
+    return spent | {
+        trial_counter(purpose, now): (amount, day_end(now) + GRACE_S)
+        for purpose in get_args(TrialPurpose)
+        if (amount := _spent_on(costs, purpose, today))
+    }
 
 
 def _sources(config: Config, keys: Sequence[Caller], now: float) -> Iterator[_LogSource]:
@@ -55,6 +62,12 @@ def _place(budget: Budget, meter: Meter, keys: Sequence[Caller]) -> tuple[str, f
     if meter.models is not None:
         return CALLED, meter.models
     return "all", frozenset({""})
+
+
+def _spent_on(costs: Costs, purpose: str, day: int) -> int:
+    """Return what trials of one purpose spent on a day, without those that ended just now."""
+    just_now = sum(cost for when, places, cost in costs.just_now if when == day and (PURPOSE, purpose) in places)
+    return max(0, costs.by_day.get((PURPOSE, day, purpose), 0) - just_now)
 
 
 def _spent(costs: Costs, source: _LogSource) -> int:

@@ -20,7 +20,7 @@ from semroute.config.config import Config
 from semroute.config.schema.service import LogSettings
 from semroute.errors import StoreError
 from semroute.providers import trace_context
-from semroute.record import Record
+from semroute.record import Record, Trial
 from semroute.semantic.array_cache import default_folder
 from semroute.settings import Settings, how_to_install
 from semroute.stores.connect import MEMORY, open_database, open_state
@@ -30,6 +30,7 @@ from semroute.stores.log_content import can_redact
 from semroute.stores.log_process import LogProcess
 from semroute.stores.log_writer import LogWriter
 from semroute.stores.response_store import ResponseStore
+from semroute.stores.trials import TrialLog
 from semroute.telemetry.logs import log_record
 from semroute.telemetry.prometheus import Metrics
 from semroute.telemetry.tracing import open_tracing
@@ -79,6 +80,7 @@ class Books:
         """The time, by the event loop's clock, from which responses are kept again after a failure."""
         self._threads = ThreadPoolExecutor(READERS, thread_name_prefix="database")
         self.log = SqlLog(self.database)
+        self.trials = TrialLog(self.database)
         self.keys = KeyStore(self.database)
         self.ring = KeyRing(keyed=self._lifeline.good.keyed)
         self._asked, self._looked = asyncio.Event(), asyncio.Event()
@@ -110,6 +112,11 @@ class Books:
             self.metrics.count(record)
         if self.tracing is not None:
             self.tracing.end(record)
+
+    async def enter(self, trials: Sequence[Trial]) -> None:
+        """Enter trials into the books. Raises `StoreError`. Without a decision log, they are only counted."""
+        if self.writer is not None:
+            await self.ask(self.trials.append, trials)
 
     def trace(self, request_id: str, headers: Mapping[str, str]) -> None:
         """Take part in the caller's trace, and pass it on to providers."""

@@ -19,6 +19,7 @@ from threadpoolctl import threadpool_limits
 from semroute import __version__, reload
 from semroute import settings as settings_module
 from semroute.access.callers import Access
+from semroute.access.trial_budget import TrialBudget
 from semroute.api import (
     admin,
     completions,
@@ -55,10 +56,13 @@ from semroute.providers.transport import trusted_authorities
 from semroute.router import Router
 from semroute.settings import Settings
 from semroute.telemetry.logs import configure
+from semroute.trials.trial_runner import TrialKind, Trials
 
 SWITCH_S = 0.0005
 """Seconds that a thread waits for the interpreter's lock before it gets it. With Python's 5 ms, a thread that embedded
 a prompt would wait longer for the busy event loop than the embedding took."""
+TRIAL_KINDS: tuple[TrialKind, ...] = ()
+"""What may be tried beside requests."""
 COLLECTED = (10_000, 20, 50)
 """Thresholds of the garbage collector. A request makes some hundred objects; nearly all are freed without it."""
 
@@ -157,6 +161,14 @@ async def _running(app: Service, settings: Settings, lifeline: Lifeline) -> Asyn
         sessions=SharedSessions(books.state) if settings.shared else None,
         threads=max(1, usable_cores() // settings.workers),
     )
+    trials = Trials(
+        TRIAL_KINDS,
+        TrialBudget(books.state),
+        books.enter,
+        on_trial=books.metrics.tried if books.metrics is not None else _ignore,
+        on_drop=books.metrics.untried if books.metrics is not None else _ignore,
+    )
+    gateway.recorder.trials = trials if trials.wanted(in_service.config()) else None
     await books.state.start()
     works: list[Callable[[], Awaitable[None]]] = [partial(admin.show, gateway, books)] if settings.workers > 1 else []
     if settings.shared:
@@ -165,6 +177,7 @@ async def _running(app: Service, settings: Settings, lifeline: Lifeline) -> Asyn
 
     def swap(router: Router) -> None:
         in_service.serving = Serving.open(_kept(router), transport, echo=settings.echo, deployments=deployments)
+        gateway.recorder.trials = trials if trials.wanted(router.config) else None
 
     reloader = reload.Reloader(folder, loaded, swap, on_good=lambda files: lifeline.keep(files=files))
     app.state.gateway, app.state.reloader, app.state.lifeline = gateway, reloader, lifeline
@@ -176,7 +189,7 @@ async def _running(app: Service, settings: Settings, lifeline: Lifeline) -> Asyn
     app.gate = OriginGate(access, lambda: in_service.config().cors)
     gc.set_threshold(*COLLECTED)
     gc.freeze()  # objects that exist by now stay; looking through them again and again would stop everything for 0.1 s
-    works += [reloader.watch, books.watch, books.state.run, partial(responses_endpoints.sweep, books)]
+    works += [trials.run, reloader.watch, books.watch, books.state.run, partial(responses_endpoints.sweep, books)]
     watching = {asyncio.create_task(keep_going(work)) for work in works}
     try:
         yield
@@ -186,8 +199,13 @@ async def _running(app: Service, settings: Settings, lifeline: Lifeline) -> Asyn
         await asyncio.wait(watching)
         await idempotency.aclose()
         await gateway.aclose()
+        await trials.aclose()
         await books.aclose()
         await transport.aclose()
+
+
+def _ignore(*_: object) -> None:
+    """Do nothing: metrics are switched off."""
 
 
 def _kept(router: Router) -> Router:

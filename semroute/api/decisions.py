@@ -24,7 +24,7 @@ from semroute.errors import ForbiddenError, NotFoundError, RequestError
 from semroute.gateway.gateway import Gateway
 from semroute.stores.decision_log import MAX_PAGE
 from semroute.stores.interfaces import LogScope, Query
-from semroute.stores.rollups import DIMENSIONS, day_of
+from semroute.stores.rollups import DIMENSIONS, PURPOSE, day_of
 
 MAX_DAYS = 30
 """How many days statistics cover if no span is given."""
@@ -72,13 +72,15 @@ async def decision(request: AnyRequest, id_: str) -> Response[bytes]:
 async def stats(request: AnyRequest) -> Response[bytes]:
     """Return totals `by` model, tier, route, key, team, feature, day or all, from `since` to `until`, inclusive.
 
+    By `purpose`: what trials beside the requests were for, and what they cost. No other total holds them.
+
     A key for some routes sees only totals by route, and a key for some models only totals by model.
     """
     books: Books = request.app.state.books
     parameters = request.query_params
     by = parameters.get("by", "model")
-    if by not in (*DIMENSIONS, "day"):
-        raise RequestError(f"by: got {by!r}, expected one of {', '.join((*DIMENSIONS, 'day'))}", param="by")
+    if by not in (every := (*DIMENSIONS, "day", PURPOSE)):
+        raise RequestError(f"by: got {by!r}, expected one of {', '.join(every)}", param="by")
     mine = _own_part(request, by)
     today = day_of(datetime.datetime.now(datetime.UTC).timestamp())
     since, until = _moment(parameters, "since"), _moment(parameters, "until")

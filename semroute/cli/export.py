@@ -77,12 +77,11 @@ def write_parquet(file: Path, rows: Iterator[dict[str, Any]]) -> int:
         "embedding": pa.list_(pa.float32()),
     }
     names = (
-        "id at route model tier key_id key_name team feature reason outcome input_tokens output_tokens cached_tokens"
+        "id at route model tier key_id key_name team feature unit experiment arm reason outcome input_tokens "
+        "output_tokens cached_tokens estimated attempts_made latency_ms first_token_ms overhead_ms confidence error "
+        "escalated cost_usd saved_usd score label comment feedback_at decision attempts trials scores embedding "
+        "encoder prompt answer features"
     )
-    names += (
-        " estimated attempts_made latency_ms first_token_ms overhead_ms confidence error escalated cost_usd saved_usd"
-    )
-    names += " score label comment feedback_at decision attempts scores embedding encoder prompt answer features"
     schema = pa.schema([(name, types.get(name, text)) for name in names.split()])
     count = 0
     with pq.ParquetWriter(file, schema, compression="zstd") as writer:
@@ -96,6 +95,6 @@ def _flat(row: dict[str, Any]) -> dict[str, Any]:
     feedback = row["feedback"] or {}
     packed = {
         name: None if row[name] is None else _encoder.encode(row[name]).decode()
-        for name in ("decision", "attempts", "scores", "features")
+        for name in ("decision", "attempts", "scores", "features", "trials")
     }
     return {**row, **packed, **feedback, "attempts_made": len(row["attempts"])}

@@ -21,7 +21,7 @@ from semroute.execution.judge_health import JudgeHealth
 from semroute.execution.sessions import Sessions, SessionStore
 from semroute.gateway.acting import Call, Means
 from semroute.gateway.encoder_threads import EncoderThreads
-from semroute.gateway.gathering import FactSources, Gathering, RequestContext, with_input_size
+from semroute.gateway.gathering import FactSources, Gathering, RequestContext, unit_of, with_input_size
 from semroute.gateway.recording import Account, Recorder
 from semroute.gateway.request_features import Evidence
 from semroute.gateway.serving import InService, Serving
@@ -84,15 +84,17 @@ class Gateway:
         if serving.priced_on != today:
             serving = self._in_service.price_on(today)
         config = serving.router.config
+        session = f"{caller.id}\0{request.session}" if request.session else ""
         arrival = RequestContext(
             serving=serving,
             config=config,
             deployments=serving.deployments.at(request.endpoint),
             accounts=self.recorder.accounts if config.budgets or caller.bounded else None,
             caller=caller,
-            session=f"{caller.id}\0{request.session}" if request.session else "",
+            session=session,
             at=at,
             started=started,
+            unit=unit_of(request, caller, session),
         )
         decided, account = await self._decide(request, arrival)
         return Call(self._means, arrival, decided, account)

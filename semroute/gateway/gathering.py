@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from functools import partial
 from typing import NamedTuple
 
@@ -44,6 +45,10 @@ class RequestContext(NamedTuple):
     """When the request came, by the gateway's clock."""
     started: float
     """The same moment by `time.perf_counter()`."""
+    unit: str = ""
+    """See `Record.unit`; the next two fields likewise."""
+    experiment: str = ""
+    arm: str = ""
 
 
 class FactSources(NamedTuple):
@@ -134,6 +139,17 @@ class Gathering(DecisionInputs):
             return None
         request, facts, choice, reading = self._left_off
         return request, self.router.decide(request, facts, choice, Signals(), reading), facts, reading
+
+
+def unit_of(request: ChatRequest, caller: Caller, session: str) -> str:
+    """Return who asked, as a letter for the kind and a digest. Empty: not known.
+
+    `session`: the name of the conversation, as in `RequestContext`.
+    """
+    for kind, name in (("u", request.params.user or request.metadata.get("user_id")), ("s", session), ("k", caller.id)):
+        if name and isinstance(name, str):
+            return kind + hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+    return ""
 
 
 def with_input_size(request: ChatRequest, facts: Facts) -> ChatRequest:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from decimal import Decimal
 
 import msgspec
@@ -15,7 +15,8 @@ from semroute.errors import BudgetError, ForbiddenError, LimitError
 from semroute.execution.sessions import SessionStore
 from semroute.gateway.gathering import RequestContext
 from semroute.gateway.request_features import Evidence, packed_features
-from semroute.messages import ChatRequest, Chunk, Text, Usage
+from semroute.gateway.trial_queue import Draws, Served, TrialQueue
+from semroute.messages import CHAT, ChatRequest, Chunk, Part, Text, Usage
 from semroute.record import Attempt, Outcome, Record, cost_usd, served
 from semroute.routing.difficulty import Reading
 from semroute.routing.explain import ask_and_material
@@ -36,6 +37,8 @@ class Recorder:
         """Hold budgets and limits. None: nothing is limited."""
         self.running = 0
         """How many calls are under way. Whoever begins a call adds it."""
+        self.trials: TrialQueue | None = None
+        """Takes requests for trials. None: there are no trials."""
         self._on_record = on_record
         self._sessions = sessions
         self._writing: set[asyncio.Task[None]] = set()
@@ -93,7 +96,8 @@ class Account:
         self.costs_known = False
         """Whether nothing more will be spent: the call has ended, or a held streamed answer is whole."""
         self.keeps_answer = arrival.config.log.content != "none"
-        """Whether the log may hold the answer."""
+        """Whether the log may hold the answer, or a trial needs it."""
+        self._draws: Draws = {}
         self._recorder = recorder
         self._arrival = arrival
         self._facts = facts
@@ -103,7 +107,7 @@ class Account:
         self._outcome: Outcome = "running"
         self._error: str | None = None
         self._final: Record | None = None
-        self._answer: list[str] = []
+        self._answer: list[Part] = []
 
     @property
     def record(self) -> Record:
@@ -118,6 +122,10 @@ class Account:
             # The hold exists before anything is reserved. So `end` frees everything, even if the caller leaves while
             # the reservation is under way.
             self.hold = accounts.open(arrival.config, arrival.caller, self.request.id, self.decision.route)
+        trials = self._recorder.trials
+        if trials is not None and self.request.endpoint == CHAT:
+            self._draws = trials.draw(self.request, self.decision, arrival.serving)
+            self.keeps_answer = self.keeps_answer or bool(self._draws)
 
     def fail(self, error: BaseException) -> None:
         """Record a failure, a refusal, or a caller who went away."""
@@ -131,20 +139,32 @@ class Account:
         self._recorder.remember(self._arrival.session, self.decision, self.decision.model)
 
     def note(self, chunk: Chunk) -> None:
-        """Keep the text that a chunk gives to the caller."""
-        self._answer += [part.text for part in chunk.parts if isinstance(part, Text)]
+        """Keep what a chunk gives to the caller."""
+        self._answer += chunk.parts
 
-    def end(self, outcome: Outcome, error: BaseException | None = None, answer: str = "") -> None:
-        """Record the call. Only the first of several ends counts. `answer`: the text of a whole answer."""
+    def end(self, outcome: Outcome, error: BaseException | None = None, answer: tuple[Part, ...] = ()) -> None:
+        """Record the call. Only the first of several ends counts. `answer`: a whole answer."""
         if self._outcome != "running":
             return
         self._outcome, self._ended, self.costs_known = outcome, time.perf_counter(), True
         if error is not None:
             self._error = str(error)
         if answer and self.keeps_answer:
-            self._answer.append(answer)
+            self._answer += answer
         self._final = self._so_far()
         self._recorder.end(self._for_the_log(self._final), self.hold, self._arrival.session)
+        trials, arrival = self._recorder.trials, self._arrival
+        if self._draws and outcome == "ok" and trials is not None:
+            served = Served(
+                request=self.request,
+                record=self._final,
+                answer=tuple(self._answer),
+                facts=self._facts,
+                serving=arrival.serving,
+                caller=arrival.caller,
+                draws=self._draws,
+            )
+            trials.put(served)
 
     def _so_far(self) -> Record:
         arrival, attempts = self._arrival, tuple(self.attempts)
@@ -166,6 +186,9 @@ class Account:
             caller=arrival.caller,
             tier=model.tier if model is not None else "",
             feature=str(self.request.metadata.get("feature") or "")[:MAX_FEATURE_CHARS],
+            unit=arrival.unit,
+            experiment=arrival.experiment,
+            arm=arrival.arm,
             saved_usd=saved,
             error=self._error,
         )
@@ -193,7 +216,7 @@ class Account:
             routes=tuple(self._arrival.config.routes),
             content=keep.content,
             prompt=None if keep.content == "none" else prompt,
-            answer=None if keep.content == "none" else "".join(self._answer),
+            answer=None if keep.content == "none" else text_of(self._answer),
         )
 
     def _features(self, prompt: str | None) -> bytes:
@@ -213,6 +236,11 @@ class Account:
             return decision
         pieces = ask_and_material(self._facts.prompt, self._facts.ask)
         return msgspec.structs.replace(decision, details=Details(words=(), flip=None, pieces=pieces))
+
+
+def text_of(answer: Sequence[Part]) -> str:
+    """Return the text of an answer."""
+    return "".join([part.text for part in answer if isinstance(part, Text)])
 
 
 def _halves(values: Floats) -> bytes:

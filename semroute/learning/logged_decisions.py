@@ -27,7 +27,7 @@ from semroute.errors import RequestError, SettingsError
 from semroute.evaluation.jsonl import why_not
 from semroute.json_errors import UNREADABLE
 from semroute.messages import Usage
-from semroute.record import RequestFeatures
+from semroute.record import RequestFeatures, Trial
 from semroute.routing.scoring import Floats
 from semroute.settings import how_to_install
 from semroute.stores.connect import is_missing, open_to_read, shown
@@ -89,6 +89,8 @@ class DecisionThen(Frozen, frozen=True, kw_only=True):
     contributions: dict[str, float] = {}
     cost_quality: float | None = None
     thrift: float = 0.0
+    propensity: float | None = None
+    explored: bool = False
     details: Details | None = None
 
 
@@ -136,6 +138,10 @@ class LoggedDecision(Frozen, frozen=True, kw_only=True, dict=True):
     team: str = ""
     feature: str = ""
     """The part of the caller's product."""
+    unit: str = ""
+    """Who asked, as a digest. Empty: not known."""
+    experiment: str = ""
+    arm: str = ""
     outcome: str = ""
     cost_usd: Decimal = Decimal(0)
     saved_usd: Decimal = Decimal(0)
@@ -157,6 +163,8 @@ class LoggedDecision(Frozen, frozen=True, kw_only=True, dict=True):
     prompt: str | None = None
     """What was kept of the prompt: the text, the text without what is private, or a hash."""
     answer: str | None = None
+    trials: tuple[Trial, ...] = ()
+    """What was tried beside the request."""
     features: RequestFeatures | None = None
     """All that the decision was made from except the text. None: it was not kept."""
 
@@ -375,7 +383,7 @@ def _rows_of(table: Any) -> Iterator[dict[str, Any]]:
 def _unpacked(row: Mapping[str, Any]) -> dict[str, Any]:
     """Return a row of Parquet as a line of JSON has it: some columns hold JSON, and feedback has columns of its own."""
     found = {name: value for name, value in row.items() if value is not None}
-    for name in ("decision", "attempts", "scores", "features"):
+    for name in ("decision", "attempts", "scores", "features", "trials"):
         if isinstance(packed := found.get(name), str):
             found[name] = msgspec.json.decode(packed)
     feedback = {name: found.pop(name) for name in ("score", "label", "comment", "feedback_at") if name in found}

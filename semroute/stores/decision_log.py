@@ -10,7 +10,7 @@ from operator import attrgetter
 from typing import Any, NamedTuple
 
 from semroute.record import Record
-from semroute.stores import log_rows, rollups
+from semroute.stores import log_rows, rollups, trials
 from semroute.stores.interfaces import Database, Feedback, JudgedRequest, LogScope, Query, Row, Session, to_pico
 from semroute.stores.log_entries import LogEntry, entries
 
@@ -139,7 +139,7 @@ class SqlLog:
 
     def costs(self, since_day: int, *, ended_after: float) -> Costs:
         """Return what was spent since a day, and what was spent by requests that ended after a moment."""
-        dimensions = ("all", "key", "team", "route", rollups.CALLED)
+        dimensions = ("all", "key", "team", "route", rollups.CALLED, rollups.PURPOSE)
         marks = ", ".join("?" * len(dimensions))
         days = f"SELECT dimension, day, value, n FROM rollups WHERE metric = ? AND day >= ? AND dimension IN ({marks})"
         # Ids begin with the time of the request. Longer requests are not found here: they count as ended before.
@@ -152,11 +152,13 @@ class SqlLog:
         with self.database.transaction(write=False) as session:
             by_day = session.run(days, (rollups.TOTALS["cost"], since_day, *dimensions))
             just_now = session.run(recent, (first_id, ended_after))
+            tried = session.run("SELECT at, purpose, cost FROM trials WHERE at >= ? AND cost > 0", (ended_after,))
             forgotten = session.run(resets, (rollups.RESET,))
         models = {value for dimension, _, value, _ in by_day if dimension == rollups.CALLED}
         return Costs(
             {(dimension, int(day), value): int(n) for dimension, day, value, n in by_day},
-            [_just_now(row, models) for row in just_now],
+            [_just_now(row, models) for row in just_now]
+            + [(rollups.day_of(at), {(rollups.PURPOSE, purpose)}, int(cost)) for at, purpose, cost in tried],
             {counter: int(amount) for counter, amount in forgotten},
         )
 
@@ -208,7 +210,7 @@ class SqlLog:
         """Delete what is no longer used."""
         with self.database.transaction() as session:
             [[newest]] = session.run("SELECT MAX(day) FROM rollups WHERE dimension = 'all'")
-            for dimension in rollups.DIMENSIONS if newest is not None else ():
+            for dimension in (*rollups.DIMENSIONS, rollups.PURPOSE) if newest is not None else ():
                 session.run(
                     "DELETE FROM rollups WHERE dimension = ? AND day < ?", (dimension, newest - rollups.KEEP_DAYS)
                 )
@@ -224,6 +226,7 @@ class SqlLog:
                 sql = "SELECT id FROM decisions WHERE id < ? ORDER BY id LIMIT ?"
                 ids = session.run(sql, (id_, _CHUNK))
                 if ids:
+                    session.run("DELETE FROM trials WHERE decision <= ?", ids[-1])
                     for table in ("blocks", "bodies", "decisions"):  # a block is as old as the last record in it
                         session.run(f"DELETE FROM {table} WHERE id <= ?", ids[-1])
             deleted += len(ids)
@@ -254,6 +257,7 @@ def _whole(session: Session, rows: Sequence[Row], on_torn: Callable[[str], None]
     names: dict[str, str] = dict(session.run("SELECT version, names FROM score_names"))
     width = len(log_rows.SUMMARY)
     packed = _blocks(session, {row[width] for row in rows if row[width] is not None})
+    tried = trials.of_decisions(session, [row[0] for row in rows])
     opened: dict[str, dict[str, log_rows.RecordDetails]] = {}
     found = []
     for row in rows:
@@ -262,7 +266,8 @@ def _whole(session: Session, rows: Sequence[Row], on_torn: Callable[[str], None]
             if block is not None and block not in opened:
                 opened[block] = log_rows.read_block(packed[block])
             body = log_rows.read_body(alone) if block is None else opened[block][row[0]]
-            found.append(log_rows.whole(row[:width], body, tuple(rest), names.get(body.decision.config_version)))
+            fields = log_rows.whole(row[:width], body, tuple(rest), names.get(body.decision.config_version))
+            found.append({**fields, "trials": tried.get(row[0], [])})
         except log_rows.UNREADABLE as error:
             if on_torn is None:
                 raise

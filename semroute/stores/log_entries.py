@@ -66,6 +66,9 @@ class PackedRecord(Frozen, frozen=True, kw_only=True):
     caller: CallerSummary
     tier: str
     feature: str
+    unit: str
+    experiment: str
+    arm: str
     saved_usd: Decimal
     error: str | None
     embedding: bytes

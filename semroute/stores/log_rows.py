@@ -19,7 +19,8 @@ from semroute.stores.log_entries import LogEntry, pack
 
 COLUMNS = tuple(
     "id at route model tier key_id key_name team feature reason outcome cost saved input_tokens output_tokens "  # noqa: SIM905 - nine lines less
-    "cached_tokens estimated attempts latency_ms first_token_ms overhead_ms confidence error escalated".split()
+    "cached_tokens estimated attempts latency_ms first_token_ms overhead_ms confidence error escalated "
+    "unit experiment arm".split()
 )
 SUMMARY = (*COLUMNS, "score", "label", "comment", "feedback_at")
 INSERT_DECISION = (
@@ -117,6 +118,9 @@ def decision_row(entry: LogEntry) -> tuple[Any, ...]:
         gist.confidence,
         sent.error,
         int(entry.escalated),
+        sent.unit,
+        sent.experiment,
+        sent.arm,
     )
 
 

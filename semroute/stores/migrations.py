@@ -94,6 +94,22 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         # What a decision was made from except the text, as msgpack. NULL: it was not kept.
         "ALTER TABLE bodies ADD COLUMN features {blob}",
     ),
+    (
+        "ALTER TABLE decisions ADD COLUMN unit TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE decisions ADD COLUMN experiment TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE decisions ADD COLUMN arm TEXT NOT NULL DEFAULT ''",
+        "CREATE INDEX decisions_of_experiments ON decisions (experiment, id) WHERE experiment <> ''",
+        # What was tried beside requests. Feedback and scores are read by purpose and time, so `body` has only the rest.
+        """CREATE TABLE trials (
+            id TEXT NOT NULL PRIMARY KEY, decision TEXT NOT NULL, at {real} NOT NULL, purpose TEXT NOT NULL,
+            route TEXT NOT NULL, tier TEXT NOT NULL, unit TEXT NOT NULL, experiment TEXT NOT NULL, arm TEXT NOT NULL,
+            served TEXT NOT NULL, model TEXT NOT NULL, judge TEXT NOT NULL, method TEXT NOT NULL, verdict TEXT NOT NULL,
+            served_score {real}, score {real}, propensity {real} NOT NULL, cost {int} NOT NULL, error TEXT,
+            body {blob} NOT NULL
+        ) {clustered}""",
+        "CREATE INDEX trials_by_decision ON trials (decision)",
+        "CREATE INDEX trials_by_time ON trials (at, id)",
+    ),
 )
 
 

@@ -20,6 +20,8 @@ from semroute.stores.log_entries import LogEntry
 DIMENSIONS = ("all", "model", "tier", "route", "key", "team", "feature")
 CALLED = "called"
 """An extra dimension: the cost of a model's own calls, whichever model answered. Budgets of models use it."""
+PURPOSE = "purpose"
+"""An extra dimension: trials beside requests, by their purpose. No other total holds them."""
 RESET = "reset"
 """An extra dimension: what was spent of a counter when it was reset."""
 UPSERT = (

@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
-from semroute.record import Attempt, Record, escalated, first_answer
+from semroute.record import Attempt, Record, Trial, escalated, first_answer
 from semroute.settings import MULTIPROCESS
 
 CONTENT_TYPE = "text/plain; version=0.0.4"
@@ -109,6 +109,11 @@ class Metrics:
         )
         self._first_token = histogram("first_token_seconds", "Time from a call to its first content.", _SLOW, "model")
         self._confidence = histogram("confidence_ratio", "Confidence of the best route for a prompt.", _SHARES)
+        self._trials = counter("trials", "Trials beside requests. `outcome`: ok or failed.", "purpose", "outcome")
+        self._trial_cost = counter(
+            "trial_cost_usd", "USD spent on trials. No other metric holds them.", "purpose", "model"
+        )
+        self._untried = counter("trials_dropped", "Trials that were not made or not kept.", "purpose", "reason")
         self._refused = counter("refused_requests", "Requests refused before a decision. They have no record.", "code")
         self._breaker = gauge("breaker_open", "1: the model is only called for a probe.", "livemax", "model")
         self._latency = gauge(
@@ -151,6 +156,16 @@ class Metrics:
     def refuse(self, code: str) -> None:
         """Count a request that was refused before a decision, by the code of its error."""
         self._child(self._refused, code).inc()
+
+    def tried(self, trial: Trial) -> None:
+        """Count a trial that has ended."""
+        self._child(self._trials, trial.purpose, "ok" if trial.error is None else "failed").inc()
+        for attempt in trial.attempts:
+            self._child(self._trial_cost, trial.purpose, attempt.model).inc(float(attempt.cost_usd))
+
+    def untried(self, purpose: str, reason: str) -> None:
+        """Count a trial that was not made, or not kept, and why."""
+        self._child(self._untried, purpose, reason).inc()
 
     def misroute(self, route: str, tier: str) -> None:
         """Count a request that, by feedback, should have gone to another route or a better model."""

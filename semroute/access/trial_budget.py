@@ -1,0 +1,71 @@
+"""The budgets of trials: what may be spent in a day to learn from requests. No other budget pays for trials."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from decimal import Decimal
+from typing import NamedTuple
+
+from semroute.access.accounts import GRACE_S
+from semroute.errors import StoreError
+from semroute.stores.interfaces import HOLD_S, State, Want, to_pico
+
+log = logging.getLogger("semroute.access")
+
+_DAY_S = 86_400
+
+
+class TrialHold(NamedTuple):
+    """What one trial has reserved."""
+
+    name: str
+    counter: str
+    expires_at: float
+
+
+class TrialBudget:
+    """Reserves what trials may cost, and counts what they did cost. All processes share one budget by its name."""
+
+    def __init__(self, state: State, clock: Callable[[], float] = time.time) -> None:
+        """`clock`: seconds since 1970. A budget begins anew each day, in UTC."""
+        self._state = state
+        self._clock = clock
+
+    async def reserve(self, name: str, trial: str, usd_per_day: Decimal, most_usd: Decimal) -> TrialHold | None:
+        """Reserve the most that a trial can cost. None: the budget has no room for it, or cannot be read.
+
+        `name`: of the budget. `trial`: the id of the trial. Always call `settle` with the hold later.
+        """
+        counter, expires_at = trial_counter(name, now := self._clock()), day_end(now) + GRACE_S
+        want = Want(counter, to_pico(most_usd), to_pico(usd_per_day), expires_at)
+        try:
+            verdict = await self._state.reserve(trial, [want], HOLD_S)
+        except StoreError as error:
+            log.warning("no trial is made, because its budget cannot be read: %s", error)
+            return None
+        return TrialHold(trial, counter, expires_at) if verdict.refused is None else None
+
+    async def settle(self, hold: TrialHold, spent_usd: Decimal, ended: float | None = None) -> None:
+        """Free what was reserved, and count what was spent. `ended`: as in the record of the trial."""
+        try:
+            spent = {hold.counter: (to_pico(spent_usd), hold.expires_at)}
+            await self._state.settle(hold.name, spent, ended=ended)
+        except StoreError as error:
+            log.error("%s: could not count what the trial spent: %s", hold.name, error)
+
+    async def spent_usd(self, name: str) -> Decimal:
+        """Return what was spent or is reserved today. Raises `StoreError`."""
+        counter = trial_counter(name, self._clock())
+        return Decimal((await self._state.levels([counter])).get(counter, 0)).scaleb(-12)
+
+
+def trial_counter(name: str, now: float) -> str:
+    """Return the counter of a budget on the day of a moment."""
+    return f"trial:{name}:{int(now // _DAY_S)}"
+
+
+def day_end(now: float) -> float:
+    """Return when the day of a moment ends, in seconds since 1970."""
+    return (now // _DAY_S + 1) * _DAY_S
