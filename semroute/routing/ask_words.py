@@ -60,6 +60,8 @@ _ALONG = re.compile(r"\s*(\w+) by \1\b")
 """Words behind a pointing word that do not name a material: "walk me through this line by line"."""
 _TAG = ("n't", "n\u2019t")
 """The end of a word before a last "it" that names no material: "nice weather, isn't it?"."""
+_ASKED_VERB = re.compile(r"(?i)^(?:please )?(?:can|could|would|will) (?:you|u|we|i) (?:please |just )*(\w+) this\b")
+"""The verb for the material in a request that has the form of a question: "Can you clean this up?"."""
 _THE_FOLLOWING = re.compile(r"(?i)\bthe (?:following|above|below)\b")
 _CALLED = re.compile(
     r"(?i)\b(?:(?:the (?:following|above|given|attached)|this|these)"
@@ -176,7 +178,13 @@ def as_matched(text: str, noun: str) -> str:
     if first in NEEDS_TEXT and not polish:
         short = _DANGLING.sub("", named.replace(" this text", ""))
         return short if short.count(" ") >= FEWEST_BLANKS else named
-    if polish or first in VERBS or not (NEEDS_TEXT | _WORDS["of_any_text"]).isdisjoint(words):
+    verb = _ASKED_VERB.match(named)
+    if (
+        polish
+        or first in VERBS
+        or (verb is not None and verb[1].lower() in VERBS)
+        or not (NEEDS_TEXT | _WORDS["of_any_text"]).isdisjoint(words)
+    ):
         return named
     return _THE_FOLLOWING.sub("this", named.replace(" this text", " this"))
 

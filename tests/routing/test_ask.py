@@ -134,6 +134,13 @@ def test_that_and_it_do_not_always_point_at_a_material() -> None:
     assert as_matched("Why does that crash?", "code") == "Why does that code crash?"
     assert as_matched("Nice weather, isn't it?", "email") == "Nice weather, isn't it?"
     assert as_matched("Why doesn't it work?", "code") == "Why doesn't this code work?"
+    assert as_matched("How can I make this faster?", "code") == "How can I make this code faster?"
+    assert as_matched("Speed it up pls", "code") == "Speed this code up pls"
+
+
+def test_a_request_in_the_form_of_a_question_keeps_the_noun_of_its_material() -> None:
+    assert as_matched("Can you clean it up?", "text") == "Can you clean this text up?"
+    assert as_matched("Is the text below true?", "text") == "Is this true?"
 
 
 @pytest.mark.parametrize("verb", ["Walk me through", "Catch me up on", "Deduplicate", "Clarify", "Rework", "Itemise"])
