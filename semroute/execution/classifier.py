@@ -15,8 +15,9 @@ from msgspec.structs import replace
 from semroute.config.schema.matching import Classifier
 from semroute.config.schema.models import Model
 from semroute.config.schema.routes import Route
-from semroute.execution.grading import MAX_REPLY_CHARS, UNANSWERED, CallModel
+from semroute.execution.grading import UNANSWERED, CallModel
 from semroute.execution.json_repair import json_in
+from semroute.execution.judge_prompts import MAX_REPLY_CHARS
 from semroute.json_errors import UNREADABLE
 from semroute.messages import ChatRequest, Message, Params, Text
 from semroute.record import Attempt
