@@ -18,6 +18,7 @@ from semroute.config.check_rules import check_rules
 from semroute.config.check_shutdowns import check_shutdowns
 from semroute.config.check_strategies import check_price_dates, check_strategies
 from semroute.config.check_substitutes import check_substitutes
+from semroute.config.check_trials import check_trials
 from semroute.config.config import Draft
 from semroute.config.dialects import ECHO, rules_of
 from semroute.config.error_wording import listed, quote, words
@@ -58,6 +59,7 @@ def check(draft: Draft, *, today: datetime.date) -> list[Problem]:
         *check_rules(draft),
         *check_strategies(draft, today),
         *check_substitutes(draft),
+        *check_trials(draft),
         *_check_variables(draft),
         *check_price_dates(draft, today),
         *check_shutdowns(draft, today),

@@ -15,6 +15,7 @@ from semroute.config.schema.route_file import RouteFile
 from semroute.config.schema.routes import Default, Route
 from semroute.config.schema.rules import Rule
 from semroute.config.schema.service import Budget, Cors, LogSettings
+from semroute.config.schema.trial_settings import JudgeSettings, ShadowSettings
 from semroute.decision import Tier
 
 
@@ -61,6 +62,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     tiers: dict[Tier, tuple[str, ...]] = {}
     """Example prompts of each tier."""
     classifier: Classifier | None = None
+    judge: JudgeSettings | None = None
+    shadow: ShadowSettings | None = None
     aliases: dict[str, str] = {}
     """By alias, the model that it stands for. The first alias that fits counts."""
     folder: str = ""

@@ -150,6 +150,8 @@ def _config(draft: Draft, default: Default, version: str, today: datetime.date) 
         rules=tuple(sorted(merged.rules, key=lambda rule: -rule.priority)),
         tiers=_tiers(merged.tiers),
         classifier=merged.classifier,
+        judge=merged.judge,
+        shadow=merged.shadow,
         aliases=specific_first(merged.aliases),
         folder=draft.folder,
         negatives=merged.negatives,

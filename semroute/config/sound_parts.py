@@ -43,6 +43,8 @@ def sound_parts(draft: Draft, problems: Iterable[Problem]) -> Draft | None:
         baseline=None,
         budgets=(),
         classifier=None,
+        judge=None,
+        shadow=None,
         rules=(),
         strip=(),
         tiers=(),

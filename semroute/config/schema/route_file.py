@@ -12,6 +12,7 @@ from semroute.config.schema.providers import ProviderEntry
 from semroute.config.schema.routes import Default, MoreUtterances, Route
 from semroute.config.schema.rules import Rule
 from semroute.config.schema.service import Budget, Cors, LogSettings
+from semroute.config.schema.trial_settings import JudgeSettings, ShadowSettings
 from semroute.config.schema.values import Name
 
 
@@ -64,3 +65,7 @@ class RouteFile(RouteFileStruct, frozen=True, kw_only=True):
     """Example prompts of each tier, for `difficulty: {by: exemplars}`."""
     classifier: Classifier | None = None
     """A small model that names the route of a request."""
+    judge: JudgeSettings | None = None
+    """A model that grades a sample of the answers. Not set: none does."""
+    shadow: ShadowSettings | None = None
+    """Another model, or another folder, that a sample of the requests is tried on. Not set: none."""
