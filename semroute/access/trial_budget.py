@@ -32,6 +32,8 @@ class TrialBudget:
         """`clock`: seconds since 1970. A budget begins anew each day, in UTC."""
         self._state = state
         self._clock = clock
+        self._told: dict[str, str] = {}
+        """The budgets of which the log says that they are used up, each with the counter of that day."""
 
     async def reserve(self, name: str, trial: str, usd_per_day: Decimal, most_usd: Decimal) -> TrialHold | None:
         """Reserve the most that a trial can cost. None: the budget has no room for it, or cannot be read.
@@ -45,7 +47,13 @@ class TrialBudget:
         except StoreError as error:
             log.warning("no trial is made, because its budget cannot be read: %s", error)
             return None
-        return TrialHold(trial, counter, expires_at) if verdict.refused is None else None
+        if verdict.refused is None:
+            return TrialHold(trial, counter, expires_at)
+        if self._told.get(name) != counter:
+            self._told[name] = counter
+            room = f"the budget of the {name}, {usd_per_day} USD a day, has no room for a trial of {most_usd:.6f} USD"
+            log.warning("%s; trials without room are only counted until midnight (UTC)", room)
+        return None
 
     async def settle(self, hold: TrialHold, spent_usd: Decimal, ended: float | None = None) -> None:
         """Free what was reserved, and count what was spent. `ended`: as in the record of the trial."""

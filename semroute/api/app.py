@@ -52,17 +52,18 @@ from semroute.execution.sessions import SharedSessions
 from semroute.gateway.gateway import Gateway
 from semroute.gateway.serving import InService, Serving
 from semroute.providers.streamed_upload import PassingTransport
-from semroute.providers.transport import trusted_authorities
+from semroute.providers.transport import Transport, trusted_authorities
 from semroute.router import Router
 from semroute.settings import Settings
 from semroute.telemetry.logs import configure
-from semroute.trials.trial_runner import TrialKind, Trials
+from semroute.trials.kinds import trial_kinds
+from semroute.trials.trial_runner import Trials
 
 SWITCH_S = 0.0005
 """Seconds that a thread waits for the interpreter's lock before it gets it. With Python's 5 ms, a thread that embedded
 a prompt would wait longer for the busy event loop than the embedding took."""
-TRIAL_KINDS: tuple[TrialKind, ...] = ()
-"""What may be tried beside requests."""
+TRIAL_CONNECTIONS = 16
+"""The most connections for trials. They are apart from those for answers."""
 COLLECTED = (10_000, 20, 50)
 """Thresholds of the garbage collector. A request makes some hundred objects; nearly all are freed without it."""
 
@@ -161,8 +162,9 @@ async def _running(app: Service, settings: Settings, lifeline: Lifeline) -> Asyn
         sessions=SharedSessions(books.state) if settings.shared else None,
         threads=max(1, usable_cores() // settings.workers),
     )
+    trial_transport = Transport(tls=tls, max_connections=TRIAL_CONNECTIONS)
     trials = Trials(
-        TRIAL_KINDS,
+        trial_kinds(trial_transport, echo=settings.echo),
         TrialBudget(books.state),
         books.enter,
         on_trial=books.metrics.tried if books.metrics is not None else _ignore,
@@ -202,6 +204,7 @@ async def _running(app: Service, settings: Settings, lifeline: Lifeline) -> Asyn
         await trials.aclose()
         await books.aclose()
         await transport.aclose()
+        await trial_transport.aclose()
 
 
 def _ignore(*_: object) -> None:

@@ -105,10 +105,9 @@ class Deployment:
         self._told: dict[Resource, Bucket] = {}
         """The limits in the headers of its answers. Those of the route files hold as well, because a user may want less
         than the provider allows."""
-        self._buckets: list[tuple[Resource, Bucket]] = [*self._configured.items()]
+        of_account = () if account is None else account.buckets.items()
+        self._buckets: list[tuple[Resource, Bucket]] = [*self._configured.items(), *of_account]
         """All buckets from which calls take."""
-        if account is not None:
-            self._buckets += account.buckets.items()
         self._not_before = -math.inf
         self._queued = 0
         self._turn = asyncio.Lock()
@@ -140,6 +139,10 @@ class Deployment:
     def ready(self, tokens: int, now: float) -> bool:
         """Return whether a call with this many tokens may begin."""
         return self.breaker.opens_in_s(now) <= 0 and self.full(tokens, now) is None
+
+    def spare(self, now: float) -> float:
+        """Return the share, 0 to 1, that is left of the rate limit with the least left."""
+        return min((bucket.level(now) / bucket.capacity for _, bucket in self._buckets), default=1.0)
 
     def wait_s(self, tokens: int, now: float) -> float:
         """Return the seconds until its rate limits leave room. 0: now, unless a call has to end first."""

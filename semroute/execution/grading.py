@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from functools import partial
+from typing import TypeVar
 
 import msgspec
 from msgspec.structs import replace
@@ -27,6 +28,7 @@ CallModel = Callable[[ChatRequest, Model, list[Attempt]], Awaitable[Completion]]
 UNANSWERED = (ProviderError, PlanExhaustedError, NoModelError)
 """The errors of a call that gave no answer: the model refused, failed, or cannot be called now."""
 
+Reply = TypeVar("Reply")
 MAX_VERDICT_BYTES = 64 * 1024
 MAX_REASON_CHARS = 500
 CALLBACK = "the callback"
@@ -38,6 +40,26 @@ class CallbackVerdict(msgspec.Struct, frozen=True, rename={"passed": "pass"}):
 
     passed: bool
     reason: str = ""
+
+
+async def ask_judge(
+    call: CallModel, question: ChatRequest, judge: Model, read: Callable[[str], Reply], attempts: list[Attempt]
+) -> Reply:
+    """Ask a model for its judgement. The call is appended to `attempts`. Raises `UngradedError`.
+
+    `read`: reads its reply, and raises one of `UNREADABLE` if this is none.
+    """
+    calls: list[Attempt] = []
+    try:
+        reply = await call(question, judge, calls)
+        return read(reply.text)
+    except UNANSWERED as error:
+        raise UngradedError(judge.id, f"{judge.id} could not grade it: {error}") from None
+    except UNREADABLE as error:
+        why = f"{judge.id} gave no grade: got {why_unreadable(error, reply.text)}"
+        raise UngradedError(judge.id, why, unreadable=True) from None
+    finally:
+        attempts += [replace(one, purpose="judge") for one in calls]
 
 
 class Grader:
@@ -109,17 +131,8 @@ class Grader:
     async def _graded(
         self, judge: Judge, request: ChatRequest, answer: Completion, attempts: list[Attempt], who: str
     ) -> list[str]:
-        calls: list[Attempt] = []
-        try:
-            reply = await self._call(grading(judge.rubric, request, wording(answer)), self._models[judge.model], calls)
-            grade = grade_in(reply.text)
-        except UNANSWERED as error:
-            raise UngradedError(judge.model, f"{judge.model} could not grade it: {error}") from None
-        except UNREADABLE as error:
-            why = f"{judge.model} gave no grade: got {why_unreadable(error, reply.text)}"
-            raise UngradedError(judge.model, why) from None
-        finally:
-            attempts += [replace(call, purpose="judge") for call in calls]
+        question = grading(judge.rubric, request, wording(answer))
+        grade = await ask_judge(self._call, question, self._models[judge.model], grade_in, attempts)
         if grade.score >= judge.threshold:
             return []
         why = f" ({grade.reason[:MAX_REASON_CHARS]})" if grade.reason else ""

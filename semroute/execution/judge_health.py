@@ -11,23 +11,26 @@ STEADY = 20
 
 
 class UngradedError(Exception):
-    """A judge gave no grade. `judge`: the id of a model, or another name."""
+    """A judge gave no grade. `judge`: the id of a model, or another name. `unreadable`: it answered, but no grade."""
 
-    def __init__(self, judge: str, why: str) -> None:
+    def __init__(self, judge: str, why: str, *, unreadable: bool = False) -> None:
         super().__init__(why)
         self.judge = judge
+        self.unreadable = unreadable
 
 
 class JudgeHealth:
     """Knows the judges that failed, and how many grades each must still give. Each process has its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, meanwhile: str = "`on_judge_error` decides what happens to answers") -> None:
+        """`meanwhile`: what happens until a judge that failed works again, for the log."""
+        self._meanwhile = meanwhile
         self._failed: dict[str, int] = {}
 
     def failed(self, error: UngradedError) -> None:
         """Note that a judge gave no grade."""
         if error.judge not in self._failed:
-            log.error("%s; until it grades again, `on_judge_error` decides what happens to answers", error)
+            log.error("%s; until it grades again, %s", error, self._meanwhile)
         self._failed[error.judge] = STEADY
 
     def graded(self, judge: str) -> None:

@@ -80,7 +80,7 @@ class Call:
         except BaseException as error:
             account.fail(error)
             raise
-        account.end("ok", answer=completion.parts)
+        account.end("ok", answer=completion)
         return completion
 
     async def stream(self) -> Chunks:

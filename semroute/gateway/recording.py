@@ -16,7 +16,7 @@ from semroute.execution.sessions import SessionStore
 from semroute.gateway.gathering import RequestContext
 from semroute.gateway.request_features import Evidence, packed_features
 from semroute.gateway.trial_queue import Draws, Served, TrialQueue
-from semroute.messages import CHAT, ChatRequest, Chunk, Part, Text, Usage
+from semroute.messages import CHAT, ChatRequest, Chunk, Completion, FinishReason, Part, Text, Usage
 from semroute.record import Attempt, Outcome, Record, cost_usd, served
 from semroute.routing.difficulty import Reading
 from semroute.routing.explain import ask_and_material
@@ -108,6 +108,7 @@ class Account:
         self._error: str | None = None
         self._final: Record | None = None
         self._answer: list[Part] = []
+        self._finish_reason: FinishReason | None = None
 
     @property
     def record(self) -> Record:
@@ -141,16 +142,19 @@ class Account:
     def note(self, chunk: Chunk) -> None:
         """Keep what a chunk gives to the caller."""
         self._answer += chunk.parts
+        if chunk.finish_reason is not None:
+            self._finish_reason = chunk.finish_reason
 
-    def end(self, outcome: Outcome, error: BaseException | None = None, answer: tuple[Part, ...] = ()) -> None:
+    def end(self, outcome: Outcome, error: BaseException | None = None, answer: Completion | None = None) -> None:
         """Record the call. Only the first of several ends counts. `answer`: a whole answer."""
         if self._outcome != "running":
             return
         self._outcome, self._ended, self.costs_known = outcome, time.perf_counter(), True
         if error is not None:
             self._error = str(error)
-        if answer and self.keeps_answer:
-            self._answer += answer
+        if answer is not None and self.keeps_answer:
+            self._answer += answer.parts
+            self._finish_reason = answer.finish_reason
         self._final = self._so_far()
         self._recorder.end(self._for_the_log(self._final), self.hold, self._arrival.session)
         trials, arrival = self._recorder.trials, self._arrival
@@ -159,6 +163,7 @@ class Account:
                 request=self.request,
                 record=self._final,
                 answer=tuple(self._answer),
+                finish_reason=self._finish_reason,
                 facts=self._facts,
                 serving=arrival.serving,
                 caller=arrival.caller,

@@ -8,7 +8,7 @@ from semroute.bases import Frozen
 from semroute.caller import Caller
 from semroute.decision import Decision
 from semroute.gateway.serving import Serving
-from semroute.messages import ChatRequest, Part
+from semroute.messages import ChatRequest, FinishReason, Part
 from semroute.record import Record
 from semroute.routing.facts import Facts
 
@@ -23,6 +23,8 @@ class Served(Frozen, frozen=True, kw_only=True):
     record: Record
     answer: tuple[Part, ...]
     """What the caller got. A streamed answer is in pieces: one `Text` after another, and pieces of calls of tools."""
+    finish_reason: FinishReason | None = None
+    """Why the answer ended. None: the provider did not say."""
     facts: Facts
     serving: Serving
     """What was in service when the request came."""

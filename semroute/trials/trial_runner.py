@@ -70,10 +70,22 @@ class TrialKind(Protocol):
 class TrialMeans:
     """What trials work with."""
 
-    def __init__(self, budget: TrialBudget, clock: Callable[[], float], rng: random.Random) -> None:
+    def __init__(
+        self,
+        budget: TrialBudget,
+        clock: Callable[[], float],
+        rng: random.Random,
+        keep: Callable[[Trial], None],
+        drop: Callable[[str, str], None],
+    ) -> None:
+        """`keep`: takes a trial that is cancelled but has already cost something. `drop`: counts a trial that is not
+        made, by its purpose and the reason.
+        """
         self.budget = budget
         self.clock = clock
         self.rng = rng
+        self.keep = keep
+        self.drop = drop
 
 
 Append = Callable[[Sequence[Trial]], Awaitable[None]]
@@ -111,7 +123,7 @@ class Trials:
         self._on_trial, self._on_drop = on_trial, on_drop
         self._rng = rng
         self._looked = looked or _one_round
-        self._means = TrialMeans(budget, clock, rng)
+        self._means = TrialMeans(budget, clock, rng, self._keep, self._dropped)
         self._queue: asyncio.Queue[Served] = asyncio.Queue(WAITING)
         self._ended: list[Trial] = []
         self._workers: set[asyncio.Task[None]] = set()
@@ -205,11 +217,14 @@ class Trials:
             self._dropped(kind.purpose, "defect")
             return
         for trial in made:
-            self._on_trial(trial)
-            if len(self._ended) >= UNWRITTEN:
-                self._dropped(trial.purpose, "not written")
-            else:
-                self._ended.append(trial)
+            self._keep(trial)
+
+    def _keep(self, trial: Trial) -> None:
+        self._on_trial(trial)
+        if len(self._ended) >= UNWRITTEN:
+            self._dropped(trial.purpose, "not written")
+        else:
+            self._ended.append(trial)
 
     async def _has_time(self) -> bool:
         """Wait until the event loop has time. Returns False if it has none for long."""
@@ -270,7 +285,7 @@ def trial_of(
             experiment=record.experiment,
             arm=record.arm,
             served=record.model or "",
-            propensity=served.draws[purpose],
+            propensity=served.draws.get(purpose, 1.0),
             attempts=tuple(attempts),
         ),
         **found,
