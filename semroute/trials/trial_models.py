@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from decimal import Decimal
-from typing import Literal, NamedTuple, Protocol
+from functools import partial
+from typing import Literal, NamedTuple
 
 from msgspec.structs import replace
 
@@ -48,23 +49,18 @@ class NotMadeError(Exception):
     """A trial is not made. `str(error)` is the reason. There are few reasons, and trials are counted by them."""
 
 
-class Runs(Protocol):
-    """Something that answers are counted for: a model, or the account of a provider."""
-
-    in_flight: int
-
-
 class Places(NamedTuple):
     """A limit of concurrent calls."""
 
     limit: int
-    answers: Runs
+    answers: Callable[[], int]
+    """Returns how many calls for answers are under way."""
     trials: str
     """Its name among the counts of trials."""
 
     def room(self, trials: Counter[str]) -> int:
         """Return how many more calls the limit allows."""
-        return self.limit - self.answers.in_flight - trials[self.trials]
+        return self.limit - self.answers() - trials[self.trials]
 
 
 class TrialModels:
@@ -101,9 +97,8 @@ class TrialModels:
         deadline_s: float,
     ) -> Completion:
         tokens = estimate_input_tokens(request)
-        known = serving.deployments.states().get(model.id)
-        places = self._places(serving, model, known)
-        if (reason := self._in_the_way(known, places, tokens)) is not None:
+        places = self._places(serving, model)
+        if (reason := self._in_the_way(serving.deployments.states().get(model.id), places, tokens)) is not None:
             raise NotMadeError(reason)
         work = Work(
             request=request,
@@ -143,13 +138,19 @@ class TrialModels:
         return None
 
     @staticmethod
-    def _places(serving: Serving, model: Model, known: Deployment | None) -> list[Places]:
+    def _places(serving: Serving, model: Model) -> list[Places]:
+        answers = serving.router.config.models.get(model.id)
+
+        def running() -> int:
+            known = serving.deployments.states().get(model.id)
+            return 0 if known is None else known.in_flight
+
         found = []
-        if known is not None and known.model.limits.concurrency is not None:
-            found.append(Places(known.model.limits.concurrency, known, model.id))
+        if answers is not None and answers.limits.concurrency is not None:
+            found.append(Places(answers.limits.concurrency, running, model.id))
         for each in serving.deployments.accounts():
             if each.provider == model.provider and each.limits.concurrency is not None:
-                found.append(Places(each.limits.concurrency, each, f"\0{each.provider}"))
+                found.append(Places(each.limits.concurrency, partial(getattr, each, "in_flight"), f"\0{each.provider}"))
         return found
 
     async def _making_room(self, calling: Awaitable[Completion], places: Iterable[Places]) -> Completion:
