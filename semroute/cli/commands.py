@@ -24,6 +24,7 @@ from semroute.cli.options import (
     routes_option,
     time_option,
 )
+from semroute.cli.trial_commands import judge, shadow
 from semroute.stores.rollups import DIMENSIONS
 
 MIN_LABELS = 50
@@ -320,7 +321,7 @@ def export(**given: Any) -> None:
     run("export", given)
 
 
-for each in (replay, diff, suggest, drift):
+for each in (replay, diff, suggest, drift, judge, shadow):
     group.add_command(each)
 
 

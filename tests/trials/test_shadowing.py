@@ -20,14 +20,8 @@ TOOL = {"type": "function", "function": {"name": "look_up", "parameters": {"type
 @pytest.mark.parametrize("stream", [False, True])
 async def test_the_same_request_is_put_to_the_strong_model(open_stage: OpenStage, stream: bool) -> None:
     stage = await open_stage(Cast(small="It is Paris", large="It  is Paris"), SHADOW)
-    asked: dict[str, Any] = {
-        "temperature": 0.3,
-        "max_tokens": 50,
-        "user": "ann",
-        "metadata": {"a": "b"},
-        "store": True,
-        "n": 1,
-    }
+    own: dict[str, Any] = {"user": "ann", "metadata": {"a": "b"}, "store": True, "n": 1}
+    asked = {"temperature": 0.3, "max_tokens": 50, **own}
     assert (await stage.ask(stream=stream, **asked)).replace(" ", "") == "ItisParis"
     await stage.outcomes(1)
     [trial] = stage.trials
