@@ -18,13 +18,8 @@ import msgspec
 
 from semroute.access.trial_budget import TrialBudget
 from semroute.config.config import Config
-from semroute.config.schema.models import Model
-from semroute.config.schema.policies import Policy
 from semroute.decision import Decision
 from semroute.errors import StoreError
-from semroute.execution.executor import one_model_caller
-from semroute.execution.grading import CallModel
-from semroute.execution.model_call import Work
 from semroute.gateway.serving import Serving
 from semroute.gateway.trial_queue import Draws, Served
 from semroute.messages import ChatRequest
@@ -44,6 +39,11 @@ REST_S = 0.1
 """Seconds until a worker looks again whether the event loop has time."""
 LOOKS = 50
 """How many times a worker looks before it drops the request."""
+MANY, WINDOW_S = 30, 0.1
+"""If more requests than this come within so many seconds, the process is busy, and trials are paced."""
+PACE_S = 0.1
+"""While the process is busy, this time lies between two requests that are drawn. A trial takes as much processor time
+as a few requests, so all trials together take about a hundredth then."""
 WRITE_EVERY_S = 0.5
 UNWRITTEN = 10_000
 """How many ended trials may wait for the database. Further ones are lost and counted."""
@@ -109,9 +109,11 @@ class Trials:
         clock: Callable[[], float] = time.time,
         rng: random.Random | None = None,
         looked: Callable[[], Awaitable[float]] | None = None,
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
         """`on_trial`: is told of each trial that ended. `on_drop`: is told of the purpose of a trial that was not made,
-        and why. `looked`: waits for one round of the event loop, and returns how long it took in seconds.
+        and why. `looked`: waits for one round of the event loop, and returns how long it took in seconds. `now`:
+        returns seconds that only grow.
         """
         rng = random.Random() if rng is None else rng
         self.dropped: Counter[tuple[str, str]] = Counter()
@@ -124,6 +126,7 @@ class Trials:
         self._rng = rng
         self._looked = looked or _one_round
         self._means = TrialMeans(budget, clock, rng, self._keep, self._dropped)
+        self._pace = Pace(now)
         self._queue: asyncio.Queue[Served] = asyncio.Queue(WAITING)
         self._ended: list[Trial] = []
         self._workers: set[asyncio.Task[None]] = set()
@@ -135,12 +138,17 @@ class Trials:
     def draw(self, request: ChatRequest, decision: Decision, serving: Serving) -> Draws:
         """Draw a request for trials as it begins. See `TrialQueue`."""
         drawn: Draws = {}
+        self._pace.count()
         config = serving.router.config
         for kind in self._kinds:
             if kind.wanted(config):
                 chance = kind.chance(request, decision, config)
                 if chance > 0 and self._rng.random() < chance:
                     drawn[kind.purpose] = chance
+        if drawn and not self._pace.allows():
+            for purpose in drawn:
+                self._dropped(purpose, "busy")
+            return {}
         return drawn
 
     def put(self, served: Served) -> None:
@@ -243,25 +251,40 @@ class Trials:
         self._on_drop(purpose, reason)
 
 
+class Pace:
+    """Knows whether so many requests come that trials would slow down answers. Then it lets only a few through."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._began = now()
+        self._count = 0
+        self._busy = False
+        self._next_at = self._began
+
+    def count(self) -> None:
+        """Count a request."""
+        now = self._now()
+        passed = now - self._began
+        if passed >= WINDOW_S:
+            self._busy = self._count * WINDOW_S > MANY * passed
+            self._began, self._count = now, 0
+        self._count += 1
+
+    def allows(self) -> bool:
+        """Return whether the request that was counted last may be drawn for trials."""
+        if not self._busy and self._count <= MANY:
+            return True
+        now = self._now()
+        if now < self._next_at:
+            return False
+        self._next_at = now + PACE_S
+        return True
+
+
 async def _one_round() -> float:
     started = time.perf_counter()
     await asyncio.sleep(0)
     return time.perf_counter() - started
-
-
-def caller_of(served: Served, model: Model, policy: Policy | None = None) -> CallModel:
-    """Return a function that calls one model for a trial. It knows of no budget of the caller."""
-    serving = served.serving
-    work = Work(
-        request=served.request,
-        plan=(model,),
-        providers=serving.providers,
-        policy=policy or Policy(deadline_s=TRIAL_S, hedge_after_ms=None),
-        deployments=serving.deployments,
-        caller=f"trials of {served.caller.id}",
-        count_tokens=serving.router.embedder.count_tokens,
-    )
-    return one_model_caller(work)
 
 
 def trial_of(

@@ -180,3 +180,31 @@ async def test_what_waits_at_a_stop_is_counted(serving: InService) -> None:
     running.cancel()
     await asyncio.wait([running])
     assert trials.dropped == {("judge", "shutdown"): trial_runner.WORKERS + 2}
+
+
+def test_many_requests_at_once_are_drawn_at_a_pace() -> None:
+    now = [0.0]
+    pace = trial_runner.Pace(lambda: now[0])
+
+    def drawn(requests: int, apart_s: float) -> int:
+        count = 0
+        for _ in range(requests):
+            now[0] += apart_s
+            pace.count()
+            count += pace.allows()
+        return count
+
+    assert drawn(200, 0.01) == 200, "a hundred a second are few"
+    paced = round(2.0 / trial_runner.PACE_S)
+    assert paced < drawn(4000, 0.0005) <= 2 * trial_runner.MANY + paced, "a rush is noticed within two windows"
+    now[0] += 5
+    assert drawn(20, 0.001) == 20, "nothing is left of an earlier rush"
+    assert drawn(4000, 0.0005) <= 2 * trial_runner.MANY + paced
+
+
+async def test_what_is_not_drawn_because_of_the_pace_is_counted(serving: InService) -> None:
+    dropped: list[tuple[str, str]] = []
+    trials = trials_of(Kind(), Books(), on_drop=lambda *each: dropped.append(each), now=lambda: 1.0)
+    for _ in range(trial_runner.MANY + 3):
+        await answered(serving, trials, stream=False)
+    assert dropped == [("judge", "busy")] * 2
