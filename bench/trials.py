@@ -137,7 +137,7 @@ def main() -> None:
     parser.add_argument("--share", type=float, default=0.1, help="of the judge and of the shadow (0.1)")
     options = parser.parse_args()
     console = Console(stderr=True, quiet=options.json)
-    seconds, turns = (0.5, 30) if options.quick else (1.0, 60)
+    seconds, turns = (2.0, 8) if options.quick else (4.0, 12)
     stub_port = free_port()
     with contextlib.ExitStack() as servers:
         command = [sys.executable, str(Path(__file__).with_name("stub.py")), str(stub_port)]

@@ -39,11 +39,14 @@ REST_S = 0.1
 """Seconds until a worker looks again whether the event loop has time."""
 LOOKS = 50
 """How many times a worker looks before it drops the request."""
-MANY, WINDOW_S = 30, 0.1
-"""If more requests than this come within so many seconds, the process is busy, and trials are paced."""
-PACE_S = 0.1
-"""While the process is busy, this time lies between two requests that are drawn. A trial takes as much processor time
-as a few requests, so all trials together take about a hundredth then."""
+WINDOW_S = 0.1
+"""Seconds after which it is looked again how busy the process is."""
+MANY, FULL = 100, 0.5
+"""A process is busy if more requests than this come in a window, or if its event loop runs, or waits for a core, for
+more than this share of a window."""
+ONE_IN = 200
+"""While a process is busy, one in so many requests is drawn at most. A trial takes about as much processor time as a
+request or two, so all trials together take a hundredth."""
 WRITE_EVERY_S = 0.5
 UNWRITTEN = 10_000
 """How many ended trials may wait for the database. Further ones are lost and counted."""
@@ -110,10 +113,11 @@ class Trials:
         rng: random.Random | None = None,
         looked: Callable[[], Awaitable[float]] | None = None,
         now: Callable[[], float] = time.monotonic,
+        used_s: Callable[[], float] | None = None,
     ) -> None:
         """`on_trial`: is told of each trial that ended. `on_drop`: is told of the purpose of a trial that was not made,
         and why. `looked`: waits for one round of the event loop, and returns how long it took in seconds. `now`:
-        returns seconds that only grow.
+        returns seconds that only grow. `used_s`: see `Pace`.
         """
         rng = random.Random() if rng is None else rng
         self.dropped: Counter[tuple[str, str]] = Counter()
@@ -126,7 +130,7 @@ class Trials:
         self._rng = rng
         self._looked = looked or _one_round
         self._means = TrialMeans(budget, clock, rng, self._keep, self._dropped)
-        self._pace = Pace(now)
+        self._pace = Pace(now, used_s or _thread_s)
         self._queue: asyncio.Queue[Served] = asyncio.Queue(WAITING)
         self._ended: list[Trial] = []
         self._workers: set[asyncio.Task[None]] = set()
@@ -252,33 +256,42 @@ class Trials:
 
 
 class Pace:
-    """Knows whether so many requests come that trials would slow down answers. Then it lets only a few through."""
+    """Knows whether the process is so busy that trials would slow down answers. Then it lets only a few through."""
 
-    def __init__(self, now: Callable[[], float]) -> None:
-        self._now = now
-        self._began = now()
-        self._count = 0
+    def __init__(self, now: Callable[[], float], used_s: Callable[[], float]) -> None:
+        """`used_s`: returns for how many seconds the event loop has run, or waited for a core."""
+        self._now, self._used_s = now, used_s
+        self._began, self._used = now(), used_s()
+        self._count = self._since = 0
         self._busy = False
-        self._next_at = self._began
 
     def count(self) -> None:
         """Count a request."""
         now = self._now()
         passed = now - self._began
         if passed >= WINDOW_S:
-            self._busy = self._count * WINDOW_S > MANY * passed
-            self._began, self._count = now, 0
+            used = self._used_s()
+            self._busy = self._count * WINDOW_S > MANY * passed or used - self._used > FULL * passed
+            self._began, self._used, self._count = now, used, 0
         self._count += 1
+        self._since += 1
 
     def allows(self) -> bool:
         """Return whether the request that was counted last may be drawn for trials."""
-        if not self._busy and self._count <= MANY:
-            return True
-        now = self._now()
-        if now < self._next_at:
+        if (self._busy or self._count > MANY) and self._since < ONE_IN:
             return False
-        self._next_at = now + PACE_S
+        self._since = 0
         return True
+
+
+def _thread_s() -> float:
+    """Return for how many seconds this thread has run, or waited for a core. Not on Linux: only how long it has run."""
+    try:
+        with open("/proc/thread-self/schedstat", "rb") as file:  # noqa: PTH123  a third of the time of a Path
+            run_ns, waited_ns, _ = file.read().split()
+    except OSError:
+        return time.thread_time()
+    return (int(run_ns) + int(waited_ns)) / 1e9
 
 
 async def _one_round() -> float:

@@ -78,6 +78,7 @@ async def idle() -> float:
 
 
 def trials_of(kind: Kind, books: Books, looked: Callable[..., object] = idle, **given: object) -> Trials:
+    given = {"used_s": lambda: 0.0, **given}
     return Trials([kind], TrialBudget(MemoryState()), books.append, looked=looked, **given)  # type: ignore[arg-type]
 
 
@@ -182,29 +183,50 @@ async def test_what_waits_at_a_stop_is_counted(serving: InService) -> None:
     assert trials.dropped == {("judge", "shutdown"): trial_runner.WORKERS + 2}
 
 
-def test_many_requests_at_once_are_drawn_at_a_pace() -> None:
-    now = [0.0]
-    pace = trial_runner.Pace(lambda: now[0])
+class Load:
+    """Requests that come to a process at a pace."""
 
-    def drawn(requests: int, apart_s: float) -> int:
+    def __init__(self) -> None:
+        self.now = self.used = 0.0
+        self.pace = trial_runner.Pace(lambda: self.now, lambda: self.used)
+
+    def drawn(self, requests: int, apart_s: float, busy: float = 0.1) -> int:
+        """How many of them may be drawn. `busy`: the share of the time that the event loop runs or waits for a core."""
         count = 0
         for _ in range(requests):
-            now[0] += apart_s
-            pace.count()
-            count += pace.allows()
+            self.now += apart_s
+            self.used += apart_s * busy
+            self.pace.count()
+            count += self.pace.allows()
         return count
 
-    assert drawn(200, 0.01) == 200, "a hundred a second are few"
-    paced = round(2.0 / trial_runner.PACE_S)
-    assert paced < drawn(4000, 0.0005) <= 2 * trial_runner.MANY + paced, "a rush is noticed within two windows"
-    now[0] += 5
-    assert drawn(20, 0.001) == 20, "nothing is left of an earlier rush"
-    assert drawn(4000, 0.0005) <= 2 * trial_runner.MANY + paced
+
+def test_many_requests_at_once_are_drawn_at_a_pace() -> None:
+    load = Load()
+    assert load.drawn(500, 0.002) == 500, "five hundred a second are few"
+    rush, paced = load.drawn(4000, 0.0005), 4000 // trial_runner.ONE_IN
+    assert paced <= rush <= 2 * trial_runner.MANY + paced, "a rush is noticed within two windows"
+    load.now += 5
+    assert load.drawn(50, 0.001) == 50, "nothing is left of an earlier rush"
 
 
-async def test_what_is_not_drawn_because_of_the_pace_is_counted(serving: InService) -> None:
+def test_a_slow_process_is_busy_with_fewer_requests() -> None:
+    load = Load()
+    assert load.drawn(100, 0.02, busy=0.9) <= 6 + 1
+    assert load.drawn(100, 0.02, busy=0.3) >= 100 - 6
+
+
+def test_the_time_of_the_event_loop_is_measured() -> None:
+    before = trial_runner._thread_s()
+    assert sum(range(200_000)) and trial_runner._thread_s() > before
+
+
+async def test_what_is_not_drawn_because_of_the_pace_is_counted(
+    serving: InService, monkeypatch: pytest.MonkeyPatch
+) -> None:
     dropped: list[tuple[str, str]] = []
     trials = trials_of(Kind(), Books(), on_drop=lambda *each: dropped.append(each), now=lambda: 1.0)
-    for _ in range(trial_runner.MANY + 3):
+    monkeypatch.setattr(trial_runner, "MANY", 3)
+    for _ in range(5):
         await answered(serving, trials, stream=False)
     assert dropped == [("judge", "busy")] * 2
