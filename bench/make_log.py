@@ -7,7 +7,7 @@ The prompts are those of CLINC150 (`$SEMROUTE_BENCH_DATA/intent`, see bench/READ
 with other beginnings, drawn with a fixed seed. `FOLDER/routes` decides them: 150 routes with five utterances each.
 `FOLDER/candidate` is what to compare it with: ten utterances each, ten routes less, and another model for some.
 A third of the records keep the text, a third the features and a third only the vector. One in ten has feedback: the
-true route, if another one was taken, or else a score.
+true route, if another one was taken, or else a score. One in ten requests of the small model has a shadow and a judge.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import time
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -29,7 +30,7 @@ from semroute.config.schema.service import LogSettings
 from semroute.decision import Decision, Signals
 from semroute.gateway.request_features import Evidence, packed_features
 from semroute.messages import ChatRequest, Message, Text, Usage
-from semroute.record import Attempt, Record
+from semroute.record import Attempt, Record, Trial
 from semroute.router import DecisionInputs, Router
 from semroute.routing.difficulty import Reading
 from semroute.routing.facts import Facts
@@ -37,8 +38,12 @@ from semroute.routing.pricing import cost_usd
 from semroute.stores.connect import open_database
 from semroute.stores.decision_log import SqlLog
 from semroute.stores.interfaces import Feedback
+from semroute.stores.trials import TrialLog
+from semroute.trials.verdicts import SCORES, Verdict
 
 REQUESTS, SEED, BATCH = 100_000, 20, 500
+TRIED = 0.1
+"""The share of the small model's requests that a trial is made beside."""
 BEGIN = 1_790_000_000.0
 EVERY_S = 26.0
 """Seconds between two requests: the log covers a month."""
@@ -73,6 +78,7 @@ def write_folders(folder: Path) -> None:
 def write_log(folder: Path, requests: int) -> None:
     """Write `FOLDER/log.db`."""
     router, draw = Router.load(folder / "routes"), random.Random(SEED)
+    tried = random.Random(SEED + 1)
     rows = read("test"), read("val")
     texts = [text for split in rows for text in split.texts]
     truths = [route for split in rows for route in split.routes]
@@ -90,6 +96,7 @@ def write_log(folder: Path, requests: int) -> None:
             decision = router.decide_with(DecisionInputs(router, Signals(), 0.0, parts[1], parts[2]), parts[0])
             records.append(_record(router, *parts, decision, BEGIN + (first + place) * EVERY_S, draw))
         log.write(records)
+        TrialLog(database).append([trial for record in records for trial in _trials(record, tried)])
         for record, (_, truth) in zip(records, drawn, strict=True):
             if draw.random() < 0.1:
                 log.feed_back(record.request_id, _feedback(record.decision.route, truth, draw), record.at + 60)
@@ -140,6 +147,47 @@ def _record(
     )
 
 
+def _trials(record: Record, draw: random.Random) -> list[Trial]:
+    """Return the trials beside a request. The large model shadows one in ten of the small one's, and compares."""
+    if record.model != "small" or draw.random() >= TRIED:
+        return []
+    calls = tuple(
+        Attempt(model="large", status="ok", latency_ms=900, cost_usd=Decimal("0.004"), purpose=purpose)
+        for purpose in ("shadow", "judge", "judge")
+    )
+    drawn: dict[str, Any] = {
+        "decision": record.request_id,
+        "at": record.ended,
+        "route": record.decision.route or "",
+        "tier": "simple",
+    }
+    drawn |= {"served": "small", "model": "large", "propensity": TRIED, "unit": f"u{draw.randrange(5000):016x}"}
+    same = draw.random() < 0.2
+    verdict: Verdict = "tie" if same else draw.choice(("served", "tried", "tie", "tie"))
+    served_score, score = SCORES[verdict]
+    shadow = Trial(
+        **drawn,
+        id=f"{record.request_id}:shadow",
+        purpose="shadow",
+        method="agreement",
+        attempts=calls[:1],
+        detail={"same_text": same, "same_finish_reason": True, "served_chars": 400, "chars": 900},
+    )
+    judge = Trial(
+        **drawn,
+        id=f"{record.request_id}:judge",
+        purpose="judge",
+        judge="large",
+        method="pairwise",
+        verdict=verdict,
+        served_score=served_score,
+        score=score,
+        attempts=() if same else calls[1:],
+        detail={"same_text": same, "flipped": verdict == "tie" and not same and draw.random() < 0.3},
+    )
+    return [shadow, judge]
+
+
 def _feedback(route: str | None, truth: str | None, draw: random.Random) -> Feedback:
     right = route == (truth if truth != "None" else None)
     if right:
@@ -152,6 +200,8 @@ def commands(folder: Path) -> Iterator[list[str]]:
     log = f"sqlite:///{folder / 'log.db'}"
     yield ["replay", log, "--routes", str(folder / "routes")]
     yield ["replay", log, "--routes", str(folder / "candidate"), "--html", str(folder / "replay.html")]
+    yield ["judge", log]
+    yield ["shadow", log]
     yield ["export", str(folder / "log.jsonl")]
     tune = ["tune", str(folder / "log.jsonl"), "--routes", str(folder / "routes"), "--dry-run"]
     yield [*tune, "--max-false-abstain", "0.05"]

@@ -10,7 +10,7 @@ import msgspec
 from semroute.execution.answer_quality import wording
 from semroute.execution.json_repair import json_in
 from semroute.json_errors import UNREADABLE
-from semroute.messages import Completion, FinishReason, Part, Text, ToolCall
+from semroute.messages import Completion, FinishReason, Part, Refusal, Text, ToolCall
 
 MAX_JSON_CHARS = 64 * 1024
 """A longer answer is not read as JSON, because that would hold up the event loop."""
@@ -18,11 +18,11 @@ _UNREAD = object()
 
 
 def whole(parts: Iterable[Part], finish_reason: FinishReason | None, model: str = "") -> Completion:
-    """Return an answer whose texts and calls of tools are each in one piece."""
+    """Return an answer whose text and calls of tools are each in one piece. A judge has to read a refusal, too."""
     texts: list[str] = []
     calls: dict[int, ToolCall] = {}
     for part in parts:
-        if isinstance(part, Text):
+        if isinstance(part, Text | Refusal):
             texts.append(part.text)
         elif isinstance(part, ToolCall):
             begun = calls.get(part.index)

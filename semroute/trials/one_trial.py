@@ -18,6 +18,7 @@ from semroute.messages import ChatRequest, Completion
 from semroute.record import Attempt, Trial, cost_usd
 from semroute.routing.policy import unfit_reason
 from semroute.stores.log_content import without_prompt
+from semroute.trials.answers import whole
 from semroute.trials.trial_models import NotMadeError, barred, of_purpose
 from semroute.trials.trial_runner import TrialMeans, trial_of
 
@@ -94,7 +95,8 @@ def _told(served: Served, error: Exception) -> str:
 async def answer_of(call: CallModel, request: ChatRequest, model: Model, attempts: list[Attempt]) -> Completion:
     """Return another model's answer. The call is appended to `attempts`. Raises `UngradedError` if it gives none."""
     try:
-        return await call(request, model, attempts)
+        found = await call(request, model, attempts)
+        return whole(found.parts, found.finish_reason, found.model)
     except UNANSWERED as error:
         raise UngradedError(model.id, f"{model.id} gave no answer: {error}") from None
 

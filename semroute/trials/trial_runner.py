@@ -41,9 +41,9 @@ LOOKS = 50
 """How many times a worker looks before it drops the request."""
 WINDOW_S = 0.1
 """Seconds after which it is looked again how busy the process is."""
-MANY, FULL = 100, 0.5
-"""A process is busy if more requests than this come in a window, or if its event loop runs, or waits for a core, for
-more than this share of a window."""
+SOME, MANY, FULL = 15, 200, 0.5
+"""A window is full if more than `SOME` requests came and the event loop ran, or waited for a core, for more than this
+share of it. After two full windows the process is busy. With more than `MANY` requests in a window it is busy at once."""
 ONE_IN = 200
 """While a process is busy, one in so many requests is drawn at most. A trial takes about as much processor time as a
 request or two, so all trials together take a hundredth."""
@@ -263,22 +263,24 @@ class Pace:
         self._now, self._used_s = now, used_s
         self._began, self._used = now(), used_s()
         self._count = self._since = 0
-        self._busy = False
+        self._full = 0
+        """How many windows before this one were full, one after another."""
 
     def count(self) -> None:
         """Count a request."""
         now = self._now()
         passed = now - self._began
         if passed >= WINDOW_S:
-            used = self._used_s()
-            self._busy = self._count * WINDOW_S > MANY * passed or used - self._used > FULL * passed
+            used, scale = self._used_s(), passed / WINDOW_S
+            full = self._count > SOME * scale and used - self._used > FULL * passed
+            self._full = self._full + 1 if full or self._count > MANY * scale else 0
             self._began, self._used, self._count = now, used, 0
         self._count += 1
         self._since += 1
 
     def allows(self) -> bool:
         """Return whether the request that was counted last may be drawn for trials."""
-        if (self._busy or self._count > MANY) and self._since < ONE_IN:
+        if (self._full >= 2 or self._count > MANY) and self._since < ONE_IN:
             return False
         self._since = 0
         return True

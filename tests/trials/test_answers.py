@@ -6,7 +6,18 @@ from typing import Any
 
 import pytest
 
-from semroute.messages import ChatRequest, Completion, FinishReason, Message, Params, Part, Text, Tool, ToolCall
+from semroute.messages import (
+    ChatRequest,
+    Completion,
+    FinishReason,
+    Message,
+    Params,
+    Part,
+    Refusal,
+    Text,
+    Tool,
+    ToolCall,
+)
 from semroute.trials.answers import likeness, same, whole
 from semroute.trials.mirroring import can_mirror, mirrored
 from semroute.trials.verdicts import flipped, verdict
@@ -31,6 +42,10 @@ def test_pieces_become_one_text_and_whole_calls() -> None:
         ToolCall(id="a", name="find", arguments='{"n": 1}', index=0),
         ToolCall(id="b", name="add", arguments="{}", index=1),
     )
+
+
+def test_a_refusal_is_read_as_text() -> None:
+    assert answer(Refusal(text="I will not.")).text == "I will not."
 
 
 def test_calls_of_a_whole_answer_stay_apart() -> None:
