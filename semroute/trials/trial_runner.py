@@ -43,7 +43,7 @@ WINDOW_S = 0.1
 """Seconds after which it is looked again how busy the process is."""
 SOME, MANY, FULL = 15, 200, 0.5
 """A window is full if more than `SOME` requests came and the event loop ran, or waited for a core, for more than this
-share of it. After two full windows the process is busy. With more than `MANY` requests in a window it is busy at once."""
+share of it. After two full windows the process is busy. With more than `MANY` requests in one it is busy at once."""
 ONE_IN = 200
 """While a process is busy, one in so many requests is drawn at most. A trial takes about as much processor time as a
 request or two, so all trials together take a hundredth."""

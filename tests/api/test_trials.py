@@ -36,7 +36,7 @@ def test_the_service_makes_trials_and_shows_them(tmp_path: Path, stream: bool) -
             assert (judge["verdict"], judge["detail"]["flipped"]) == ("tie", True)
             assert [attempt["model"] for attempt in record["attempts"]] == ["small"]
             totals = service.client.get("/stats?by=purpose").json()["rows"]
-            assert {row["key"]: row["requests"] for row in totals} == {"judge": 1, "shadow": 1}
+            assert {row["value"]: row["requests"] for row in totals} == {"judge": 1, "shadow": 1}
             metrics = service.client.get("/metrics").text
             assert 'semroute_trials_total{outcome="ok",purpose="judge"} 1.0' in metrics
         command = [sys.executable, "-m", "semroute", "shadow", f"sqlite:///{service.database}"]
