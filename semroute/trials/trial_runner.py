@@ -41,9 +41,10 @@ LOOKS = 50
 """How many times a worker looks before it drops the request."""
 WINDOW_S = 0.1
 """Seconds after which it is looked again how busy the process is."""
-SOME, MANY, FULL = 15, 200, 0.5
-"""A window is full if more than `SOME` requests came and the event loop ran, or waited for a core, for more than this
-share of it. After two full windows the process is busy. With more than `MANY` requests in one it is busy at once."""
+SOME, FULL, MANY = 4, 0.5, 200
+"""A window is full if more than `SOME` requests are under way at its end, and the event loop ran, or waited for a core,
+for more than the share `FULL` of it. After two full windows the process is busy. With more than `MANY` requests in one
+it is busy at once."""
 ONE_IN = 200
 """While a process is busy, one in so many requests is drawn at most. A trial takes about as much processor time as a
 request or two, so all trials together take a hundredth."""
@@ -114,10 +115,11 @@ class Trials:
         looked: Callable[[], Awaitable[float]] | None = None,
         now: Callable[[], float] = time.monotonic,
         used_s: Callable[[], float] | None = None,
+        running: Callable[[], int] = lambda: 0,
     ) -> None:
         """`on_trial`: is told of each trial that ended. `on_drop`: is told of the purpose of a trial that was not made,
         and why. `looked`: waits for one round of the event loop, and returns how long it took in seconds. `now`:
-        returns seconds that only grow. `used_s`: see `Pace`.
+        returns seconds that only grow. `used_s`, `running`: see `Pace`.
         """
         rng = random.Random() if rng is None else rng
         self.dropped: Counter[tuple[str, str]] = Counter()
@@ -130,7 +132,7 @@ class Trials:
         self._rng = rng
         self._looked = looked or _one_round
         self._means = TrialMeans(budget, clock, rng, self._keep, self._dropped)
-        self._pace = Pace(now, used_s or _thread_s)
+        self._pace = Pace(now, used_s or _thread_s, running)
         self._queue: asyncio.Queue[Served] = asyncio.Queue(WAITING)
         self._ended: list[Trial] = []
         self._workers: set[asyncio.Task[None]] = set()
@@ -258,9 +260,11 @@ class Trials:
 class Pace:
     """Knows whether the process is so busy that trials would slow down answers. Then it lets only a few through."""
 
-    def __init__(self, now: Callable[[], float], used_s: Callable[[], float]) -> None:
-        """`used_s`: returns for how many seconds the event loop has run, or waited for a core."""
-        self._now, self._used_s = now, used_s
+    def __init__(self, now: Callable[[], float], used_s: Callable[[], float], running: Callable[[], int]) -> None:
+        """`used_s`: returns for how many seconds the event loop has run, or waited for a core. `running`: returns how
+        many requests are under way.
+        """
+        self._now, self._used_s, self._running = now, used_s, running
         self._began, self._used = now(), used_s()
         self._count = self._since = 0
         self._full = 0
@@ -272,7 +276,7 @@ class Pace:
         passed = now - self._began
         if passed >= WINDOW_S:
             used, scale = self._used_s(), passed / WINDOW_S
-            full = self._count > SOME * scale and used - self._used > FULL * passed
+            full = self._running() > SOME and used - self._used > FULL * passed
             self._full = self._full + 1 if full or self._count > MANY * scale else 0
             self._began, self._used, self._count = now, used, 0
         self._count += 1
