@@ -138,9 +138,9 @@ class _Found:
             if name in detail:
                 self.alike[name].add(float(detail[name] is True), trial)
         last = trial.attempts[-1]
-        chars = (float(detail.get(name, 0)) for name in ("served_chars", "chars"))
-        self.served.add(trial, float(row.cost_usd), row.latency_ms, row.output_tokens, next(chars))
-        self.tried.add(trial, float(trial.cost_usd), last.latency_ms, last.usage.output_tokens, next(chars))
+        served_chars, chars = _number(detail.get("served_chars")), _number(detail.get("chars"))
+        self.served.add(trial, float(row.cost_usd), row.latency_ms, row.output_tokens, served_chars)
+        self.tried.add(trial, float(trial.cost_usd), last.latency_ms, last.usage.output_tokens, chars)
 
     def add_verdict(self, trial: Trial) -> None:
         self.judge_cost += trial.cost_usd
@@ -177,6 +177,11 @@ class _Found:
             cost_usd=self.cost,
             judge_usd=self.judge_cost,
         )
+
+
+def _number(value: object) -> float:
+    """Return a number of a trial's details. 0: it is none, because another version wrote it."""
+    return float(value) if isinstance(value, int | float) else 0.0
 
 
 def shadow_report(rows: Iterable[LoggedDecision]) -> ShadowReport:

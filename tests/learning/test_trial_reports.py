@@ -199,3 +199,11 @@ def test_json_has_all(url: str, tmp_path: Path) -> None:
         assert shadow["would_do"]["n"] == 20 and shadow["cost_usd"] == 0.04
         found = json.loads(CliRunner().invoke(group, ["judge", source, "--json"]).stdout)
         assert found["judges"][0]["quality"]["mean"] == 0.5
+
+
+def test_details_that_another_version_wrote_are_passed_over() -> None:
+    strange = {"same_text": "yes", "chars": "many", "model_changed": None}
+    found = only_shadow(rows([shadowed(1, detail=strange)]))
+    assert (found.answered, found.alike["same_text"].mean) == (1, 0.0)
+    assert found.tried is not None and found.tried.chars == 0
+    assert only_judge(rows([graded(1, None, detail={"failed": 7})])).failed == {"7": 1}
