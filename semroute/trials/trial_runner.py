@@ -41,7 +41,7 @@ LOOKS = 50
 """How many times a worker looks before it drops the request."""
 WINDOW_S = 0.1
 """Seconds after which it is looked again how busy the process is."""
-SOME, FULL, MANY = 4, 0.5, 200
+SOME, FULL, MANY = 4, 0.25, 200
 """A window is full if more than `SOME` requests are under way at its end, and the event loop ran, or waited for a core,
 for more than the share `FULL` of it. After two full windows the process is busy. With more than `MANY` requests in one
 it is busy at once."""
