@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from semroute.bases import Frozen
-from semroute.config.folder import RouteFiles, look, read_files
+from semroute.config.folder import RouteFiles, read_files
 from semroute.decision_changes import DecisionDiff, diff_utterances, summary
 from semroute.errors import OverloadedError, SemrouteError
 from semroute.router import Router
@@ -131,7 +131,7 @@ class Reloader:
         """
         now = self._clock()
         retry = self.status.error is not None and now >= self._retry_at
-        if await asyncio.to_thread(look, self._folder) != self._seen.seen:
+        if await asyncio.to_thread(self._seen.look_again) != self._seen.seen:
             self._settled_at = now + SETTLE_S
         elif now >= self._settled_at and not retry:
             return

@@ -43,6 +43,8 @@ def sound_parts(draft: Draft, problems: Iterable[Problem]) -> Draft | None:
         baseline=None,
         budgets=(),
         classifier=None,
+        experiments={},
+        adopted=None,
         rules=(),
         strip=(),
         tiers=(),
