@@ -27,7 +27,7 @@ Numbers = NDArray[np.float64]
 TUNED_FOR = 5000.0
 """The number of requests at which intervals are narrowest, compared with those for a single look. It must not depend on
 the data. The intervals are valid at all other numbers, too."""
-LEAST_CLUSTERS = 50
+LEAST_CLUSTERS = 20
 """With fewer groups of users, variances are not known well enough to say anything."""
 PRIOR_UNITS = 100.0
 """How many units the prior of `mismatch` counts as: with more, it is more sensitive to small differences."""
@@ -67,15 +67,15 @@ def ratio(amounts: Numbers, counts: Numbers, *, is_share: bool = False) -> Estim
     return Estimate(value, error, n, clusters)
 
 
-def half_width(error: Numbers, n: Numbers, freedom: Numbers, alpha: float) -> Numbers:
+def half_width(error: Numbers, n: Numbers, freedom: Numbers, alpha: float, tuned_for: float = TUNED_FOR) -> Numbers:
     """Return half the width of an interval that holds at all looks together with probability 1 - alpha.
 
     `error`: the standard error at this look. `n`: how many requests it is made from. `freedom`: the degrees of freedom
     of the standard error. The fewer they are, the wider is the interval, by the first term of Fisher's expansion of
-    Student's t.
+    Student's t. `tuned_for`: see `TUNED_FOR`.
     """
     spent = -2 * math.log(alpha)
-    scaled = np.maximum(n, 1.0) * (spent + math.log(spent + 1)) / TUNED_FOR
+    scaled = np.maximum(n, 1.0) * (spent + math.log(spent + 1)) / tuned_for
     squared = (1 + 1 / scaled) * (np.log1p(scaled) + spent)
     found: Numbers = error * np.sqrt(squared) * (1 + (squared + 1) / (4 * np.maximum(freedom, 1.0)))
     return found
@@ -104,7 +104,9 @@ class Contrast(NamedTuple):
         return np.abs(self.difference) > self.half_width
 
 
-def contrast(arm: Estimate, control: Estimate, alpha: float, *, times: float = 1.0) -> Contrast:
+def contrast(
+    arm: Estimate, control: Estimate, alpha: float, *, times: float = 1.0, tuned_for: float = TUNED_FOR
+) -> Contrast:
     """Compare an arm with `times` the control arm. The degrees of freedom are Welch's.
 
     Two arms of unequal size count as two equal ones that say as much.
@@ -115,7 +117,7 @@ def contrast(arm: Estimate, control: Estimate, alpha: float, *, times: float = 1
             np.square(of_arm) / (arm.clusters - 1) + np.square(of_control) / (control.clusters - 1)
         )
         n = 4 * arm.n * control.n / (arm.n + control.n)
-    wide = half_width(np.sqrt(of_arm + of_control), n, freedom, alpha)
+    wide = half_width(np.sqrt(of_arm + of_control), n, freedom, alpha, tuned_for)
     return Contrast(arm.value - times * control.value, wide)
 
 
@@ -127,6 +129,14 @@ class Quantile(NamedTuple):
     high: float
     """Infinite: there are too few values."""
 
+    def relative_to(self, control: Quantile) -> Quantile:
+        """Return how much larger this is than the quantile of the control arm, as a part of that: 0.1 is 10% more."""
+        return Quantile(
+            self.value / control.value - 1,
+            self.low / control.high - 1,
+            self.high / control.low - 1 if control.low > 0 else math.inf,
+        )
+
 
 def quantile_of(edges: Numbers, counts: Numbers, share: float) -> float:
     """Return a quantile of values that are counted in buckets. `edges`: the upper bound of each bucket."""
@@ -136,12 +146,14 @@ def quantile_of(edges: Numbers, counts: Numbers, share: float) -> float:
     return float(edges[min(place, len(edges) - 1)])
 
 
-def quantile(edges: Numbers, counts: Numbers, above: Estimate, share: float, alpha: float) -> Quantile:
+def quantile(
+    edges: Numbers, counts: Numbers, above: Estimate, share: float, alpha: float, tuned_for: float = TUNED_FOR
+) -> Quantile:
     """Return a quantile and the interval that holds at all looks together.
 
     `above`: the share of values above the quantile, as estimated by `ratio`.
     """
-    wide = float(half_width(above.error, above.n, above.clusters - 1, alpha))
+    wide = float(half_width(above.error, above.n, above.clusters - 1, alpha, tuned_for))
     if math.isnan(wide):
         return Quantile(quantile_of(edges, counts, share), 0.0, math.inf)
     values = [quantile_of(edges, counts, at) for at in (share, share - wide, share + wide)]

@@ -86,7 +86,9 @@ def test_a_folder_is_an_arm(tmp_path: Path) -> None:
 def test_a_folder_with_errors_is_an_error_at_the_arm_and_at_its_own_lines(tmp_path: Path) -> None:
     other = written(tmp_path / "candidate", "")
     (other / "routes.yaml").write_text(ROUTES.replace("[large, small]", "[huge]"))
-    text = "experiments:\n  trial:\n    arms:\n      a: {}\n      b: {folder: ../candidate}\n      c: {folder: ../gone}\n"
+    text = (
+        "experiments:\n  trial:\n    arms:\n      a: {}\n      b: {folder: ../candidate}\n      c: {folder: ../gone}\n"
+    )
     found = problems(tmp_path / "routes", text)
     told = [f"{Path(one.file).name}:{one.line} {one.message}" for one in found]
     assert any(one.startswith("gone:0 no such folder") for one in told)

@@ -54,7 +54,7 @@ def test_a_changed_weight_moves_exactly_the_share_that_must_move(
 ) -> None:
     moved = [pair for pair in zip(arms(before), arms(after), strict=True) if pair[0] != pair[1]]
     share = must_move(before, after)
-    print(f"{before} -> {after}: {len(moved) / len(UNITS):.2%} of the users moved, {share:.2%} must")
+    sys.stdout.write(f"{before} -> {after}: {len(moved) / len(UNITS):.2%} of the users moved, {share:.2%} must\n")
     assert len(moved) / len(UNITS) == pytest.approx(share, abs=0.01)
     assert all(from_or_to in pair for pair in moved)
 
@@ -63,7 +63,9 @@ def test_many_changed_weights_move_at_most_what_no_rule_without_memory_can_beat(
     before, after = {"a": 50.0, "b": 30.0, "c": 20.0}, {"a": 20.0, "b": 30.0, "c": 50.0}
     moved = sum(one != two for one, two in zip(arms(before), arms(after), strict=True)) / len(UNITS)
     must = must_move(before, after)
-    print(f"{before} -> {after}: {moved:.2%} of the users moved, {must:.2%} must, bound {2 * must / (1 + must):.2%}")
+    sys.stdout.write(
+        f"{before} -> {after}: {moved:.2%} of the users moved, {must:.2%} must, bound {2 * must / (1 + must):.2%}\n"
+    )
     assert must <= moved <= 2 * must / (1 + must) + 0.01
 
 
