@@ -75,6 +75,11 @@ class Experiments:
                 return Placed(each.arms[arm], each.name, arm, each.arms[each.control], limit)
         return Placed(serving)
 
+    def may_start(self, each: ArmServings, now: float) -> bool:
+        """Return whether one of an experiment's days is now."""
+        first, last = days_of(each.experiment)
+        return first <= now < last
+
     def stage(self, each: ArmServings, now: float) -> Stage:
         """Return how far an experiment is. `paused`: its budget of the day is spent."""
         run = self.runs.get(each.name)

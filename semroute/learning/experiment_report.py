@@ -11,7 +11,10 @@ from typing import Literal, NamedTuple
 import numpy as np
 from msgspec.structs import replace
 
-from semroute.config.schema.experiments import Experiment
+from semroute.config.config import Config
+from semroute.config.error_wording import did_you_mean, listed
+from semroute.config.schema.experiments import Arm, Experiment
+from semroute.errors import RequestError
 from semroute.gateway.experiments import days_of
 from semroute.learning.experiment_figures import (
     ALPHA,
@@ -76,6 +79,17 @@ def read_evidence(store: ExperimentStore, name: str, run: Run | None) -> Evidenc
     spans = list(periods(run, math.inf)) if run is not None else []
     units, moved = store.units(name, [(begin, end) for begin, end, _ in spans] or [(0.0, math.inf)])
     return Evidence(days, slow, latencies, [arms for _, _, arms in spans], units, moved)
+
+
+def guard_evidence(store: ExperimentStore, name: str) -> Evidence:
+    """Read what guards need: all days together. Blocking. Raises `StoreError`."""
+    span = store.span(name)
+    if span is None:
+        return Evidence((), {}, {}, (), (), 0)
+    days = [(span[0], store.sums(name, span[0], span[1] + 1))]
+    latencies = {arm: _histogram(days, arm) for arm in days[0][1].latencies}
+    slow = {arm: store.slower(name, arm, _p95(*counted)) for arm, counted in latencies.items()}
+    return Evidence(days, slow, latencies, (), (), 0)
 
 
 def _histogram(days: Sequence[tuple[float, DaySums]], arm: str) -> tuple[Numbers, Numbers]:
@@ -282,3 +296,25 @@ def _sample_ratio(arms: Sequence[str], units: Mapping[str, int], evidence: Evide
         evidence=round(found, 3),
         moved=evidence.moved,
     )
+
+
+def reports(store: ExperimentStore, config: Config, name: str | None = None) -> list[ExperimentReport]:
+    """Return the reports of all experiments, or of one. Blocking. Raises `RequestError` if there is none of this name.
+
+    An experiment that was taken out of the route files is reported as the log has it.
+    """
+    known = store.follow({})
+    gone = {each: Experiment(arms=_arms_then(run)) for each, run in known.runs.items() if run.weights}
+    every = gone | config.experiments
+    if name is not None and name not in every:
+        there = f"expected one of {listed(every)}" if every else "there is none in the route files"
+        raise RequestError(f"got the experiment {name!r}, {there}{did_you_mean(name, every)}")
+    found = []
+    for each in [name] if name is not None else every:
+        run = known.runs.get(each)
+        found.append(report(each, every[each], run, known.now, read_evidence(store, each, run)))
+    return found
+
+
+def _arms_then(run: Run) -> dict[str, Arm]:
+    return {arm: Arm(weight=weight) for arm, weight in run.weights[-1][1].items()}

@@ -24,7 +24,7 @@ _WHOLE = (
     + ", b.block, b.body, b.embedding, b.scores, b.prompt, b.answer, b.features"
 )
 _SELECT_WHOLE = f"SELECT {_WHOLE} FROM decisions d JOIN bodies b ON b.id = d.id"
-_JUDGED = "at, model, tier, route, key_id, team, feature, reason, score, label, escalated"
+_JUDGED = "at, model, tier, route, key_id, team, feature, experiment, arm, reason, score, label, escalated"
 MAX_VERSIONS = 1000
 """The most configurations whose names of scores are kept."""
 _NAME = (
@@ -210,7 +210,7 @@ class SqlLog:
         """Delete what is no longer used."""
         with self.database.transaction() as session:
             [[newest]] = session.run("SELECT MAX(day) FROM rollups WHERE dimension = 'all'")
-            for dimension in (*rollups.DIMENSIONS, rollups.PURPOSE) if newest is not None else ():
+            for dimension in (*rollups.DIMENSIONS, rollups.PURPOSE, rollups.ARM) if newest is not None else ():
                 session.run(
                     "DELETE FROM rollups WHERE dimension = ? AND day < ?", (dimension, newest - rollups.KEEP_DAYS)
                 )
@@ -307,7 +307,7 @@ def _changes(record: Row, feedback: Feedback) -> dict[str, int]:
 
 def _feedback_cells(session: Session, record: Row, changes: dict[str, int]) -> list[Row]:
     """Return the same changes as rows of the rollups."""
-    at, model, tier, route, key, team, feature, *_ = record
+    at, model, tier, route, key, team, feature, experiment, arm, *_ = record
     day = rollups.day_of(at)
     counted = "SELECT 1 FROM rollups WHERE dimension = 'feature' AND day = ? AND value = ? AND metric = 0"
     if feature and not session.run(counted, (day, feature)):
@@ -316,7 +316,7 @@ def _feedback_cells(session: Session, record: Row, changes: dict[str, int]) -> l
     # This is the order of `append`, so the two never wait for each other.
     return sorted(
         (dimension, day, value, rollups.TOTALS[name], n)
-        for dimension, value in zip(rollups.DIMENSIONS, values, strict=True)
+        for dimension, value in rollups.counted_for(values, rollups.arm_value(experiment, arm))
         for name, n in changes.items()
         if n
     )

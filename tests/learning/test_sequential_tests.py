@@ -107,7 +107,8 @@ def test_few_users_and_no_requests_say_nothing() -> None:
     found = ratio(counts * 0.5, counts)
     assert math.isnan(found.error[0])
     assert math.isnan(found.value[1])
-    assert not contrast(*(Estimate(*(each[place] for each in found)) for place in (0, 1)), ALPHA).is_real  # type: ignore[misc]  # two positional ones
+    few, none = (Estimate(*(each[place] for each in found)) for place in (0, 1))
+    assert not contrast(few, none, ALPHA).is_real
 
 
 def test_requests_of_one_user_count_as_one_witness() -> None:
