@@ -27,19 +27,19 @@ class Figure(NamedTuple):
     counted: str
     """The requests that count."""
     title: str
-    is_share: bool = False
+    is_bounded: bool = False
     lower_is_better: bool = True
     unit: float = 1.0
     """What one of the summed units is worth."""
 
 
 FIGURES = (
-    Figure("quality", "score", "scored", "quality", lower_is_better=False),
-    Figure("judged", "judged_score", "judged", "judged quality", lower_is_better=False),
+    Figure("quality", "score", "scored", "quality", is_bounded=True, lower_is_better=False),
+    Figure("judged", "judged_score", "judged", "judged quality", is_bounded=True, lower_is_better=False),
     Figure("cost_usd", "cost", "charged", "cost", unit=1e-12),
     Figure("latency_ms", "latency_ms", "answered", "latency"),
-    Figure("error_rate", "failed", "finished", "error rate", is_share=True),
-    Figure("abstention_rate", "abstained", "matched", "abstention rate", is_share=True),
+    Figure("error_rate", "failed", "finished", "error rate", is_bounded=True),
+    Figure("abstention_rate", "abstained", "matched", "abstention rate", is_bounded=True),
 )
 """`quality`: the mean score from feedback, 0 to 1. `judged`: the mean grade of a judge, 0 to 1, weighted by the inverse
 of the chance to be graded. `cost_usd`: of a request. `latency_ms`: of an answer. `error_rate`: of the requests that

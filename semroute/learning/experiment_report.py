@@ -184,7 +184,7 @@ def _place(cluster: str) -> int:
 def estimates(figure: Figure, table: Numbers) -> Estimate:
     """Estimate a figure for each arm. `table`: (arms, clusters, fields)."""
     amounts = table[:, :, FIELDS.index(figure.amount)] * figure.unit
-    return ratio(amounts, table[:, :, FIELDS.index(figure.counted)], is_share=figure.is_share)
+    return ratio(amounts, table[:, :, FIELDS.index(figure.counted)], is_bounded=figure.is_bounded)
 
 
 def of_arm(found: Estimate, place: int) -> Estimate:
@@ -247,7 +247,7 @@ def quantiles(
             counts = np.zeros((2, CLUSTERS))
             for cluster, n, slow in evidence.slow[arm]:
                 counts[:, _place(cluster)] += (n, slow)
-            above = ratio(counts[1], counts[0], is_share=True)
+            above = ratio(counts[1], counts[0], is_bounded=True)
             found[arm] = quantile(*evidence.latencies[arm], above, P95, alpha, tuned_for)
     return found
 

@@ -46,11 +46,11 @@ class Estimate(NamedTuple):
     """How many clusters of users these are from."""
 
 
-def ratio(amounts: Numbers, counts: Numbers, *, is_share: bool = False) -> Estimate:
+def ratio(amounts: Numbers, counts: Numbers, *, is_bounded: bool = False) -> Estimate:
     """Estimate the amount for each request: the sum of amounts, divided by the sum of counts.
 
-    `amounts`, `counts`: (…, clusters), the sums of each cluster of users. `is_share`: the amounts count a part of the
-    requests. The standard error is then at least that of independent requests, so that it is never 0. A cluster that is
+    `amounts`, `counts`: (…, clusters), the sums of each cluster of users. `is_bounded`: each request has an amount from
+    0 to 1. The variance then counts one more request with each of the two, so that it is never 0. A cluster that is
     a large part of all pulls the estimate toward itself, and so looks closer to it than it is; its distance counts more
     for that (the jackknife, or HC3: MacKinnon and White, Journal of Econometrics 29, 1985).
     """
@@ -59,10 +59,10 @@ def ratio(amounts: Numbers, counts: Numbers, *, is_share: bool = False) -> Estim
         value = amounts.sum(-1) / n
         part = np.minimum(counts / n[..., None], 0.99)
         rest = (amounts - value[..., None] * counts) / (1 - part)
-        variance = np.square(rest).sum(-1) / np.square(n)
-        if is_share:
-            smoothed = (amounts.sum(-1) + 1) / (n + 2)
-            variance = np.maximum(variance, smoothed * (1 - smoothed) / n)
+        squares = np.square(rest).sum(-1)
+        if is_bounded:
+            squares = squares + np.square(value) + np.square(1 - value)
+        variance = squares / np.square(n)
     error = np.where(clusters >= LEAST_CLUSTERS, np.sqrt(variance), np.nan)
     return Estimate(value, error, n, clusters)
 
@@ -117,6 +117,8 @@ def contrast(
             np.square(of_arm) / (arm.clusters - 1) + np.square(of_control) / (control.clusters - 1)
         )
         n = 4 * arm.n * control.n / (arm.n + control.n)
+    # All requests of an arm may cost the same.
+    freedom = np.where(np.isnan(freedom), np.minimum(arm.clusters, control.clusters) - 1, freedom)
     wide = half_width(np.sqrt(of_arm + of_control), n, freedom, alpha, tuned_for)
     return Contrast(arm.value - times * control.value, wide)
 

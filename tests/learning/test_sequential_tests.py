@@ -59,10 +59,10 @@ class Looks:
     def compare(self, name: str, alpha: float) -> tuple[Contrast, Numbers]:
         """Return one figure of all experiments, and the usual statistic, which holds for one look."""
         counts = self.scored if name in ("quality", "judged") else self.counts
-        is_share = next(figure.is_share for figure in FIGURES if figure.name == name)
+        is_bounded = next(figure.is_bounded for figure in FIGURES if figure.name == name)
 
         def of(members: Numbers) -> Estimate:
-            return ratio(self.amounts[name] * members, counts * members, is_share=is_share)
+            return ratio(self.amounts[name] * members, counts * members, is_bounded=is_bounded)
 
         arm, control = of(self.arm), of(1 - self.arm)
         found = contrast(arm, control, alpha)
@@ -120,7 +120,7 @@ def test_requests_of_one_user_count_as_one_witness() -> None:
 
 
 def test_an_arm_without_any_error_is_not_sure_to_have_none() -> None:
-    spotless = ratio(np.zeros(100), np.ones(100), is_share=True)
+    spotless = ratio(np.zeros(100), np.ones(100), is_bounded=True)
     assert 0.005 < spotless.error < 0.02
 
 
@@ -132,7 +132,7 @@ def test_a_quantile_has_an_interval_that_holds_it() -> None:
         values = np.clip(rng.lognormal(5.0, 0.5, 2000).round(), 1, 2000)
         counts = np.bincount(values.astype(int), minlength=2001)[1:].astype(float)
         clusters = (values > np.quantile(values, 0.95)).reshape(100, 20).sum(1).astype(float)
-        found = quantile(edges, counts, ratio(clusters, np.full(100, 20.0), is_share=True), 0.95, ALPHA)
+        found = quantile(edges, counts, ratio(clusters, np.full(100, 20.0), is_bounded=True), 0.95, ALPHA)
         held += found.low <= math.exp(5.0 + 0.5 * 1.6449) <= found.high
     assert held >= 198
     assert found.low < found.value < found.high < 1500
