@@ -57,7 +57,7 @@ from semroute.providers.streamed_upload import PassingTransport
 from semroute.providers.transport import trusted_authorities
 from semroute.router import Router
 from semroute.settings import Settings
-from semroute.stores.experiments import ExperimentStore
+from semroute.stores.experiment_store import ExperimentStore
 from semroute.telemetry.logs import configure
 from semroute.trials.trial_runner import TrialKind, Trials
 

@@ -13,7 +13,7 @@ from semroute.api.error_responses import AnyRequest
 from semroute.errors import ForbiddenError, StoreError
 from semroute.gateway.gateway import Gateway
 from semroute.learning.experiment_report import reports
-from semroute.stores.experiments import ExperimentStore
+from semroute.stores.experiment_store import ExperimentStore
 
 REPORT_S = 60.0
 """The longest time that the reports may take."""

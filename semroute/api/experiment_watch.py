@@ -12,11 +12,11 @@ import time
 from collections.abc import Callable
 
 from semroute.errors import StoreError
-from semroute.gateway.experiments import Experiments
+from semroute.gateway.experiment_arms import Experiments
 from semroute.gateway.serving import ArmServings, Serving
 from semroute.learning.experiment_guards import breached, has_guards
 from semroute.learning.experiment_report import guard_evidence
-from semroute.stores.experiments import ExperimentStore, Known
+from semroute.stores.experiment_store import ExperimentStore, Known
 from semroute.stores.interfaces import State
 
 log = logging.getLogger("semroute.experiments")

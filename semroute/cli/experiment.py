@@ -25,7 +25,7 @@ from semroute.learning.experiment_report import reports
 from semroute.learning.experiment_words import TITLES, shown, signed
 from semroute.stores.connect import is_missing, open_database, open_to_read
 from semroute.stores.connect import shown as shown_url
-from semroute.stores.experiments import ExperimentStore
+from semroute.stores.experiment_store import ExperimentStore
 
 FILE = "adopted.yaml"
 HEADER = "# Written by `semroute experiment stop`"

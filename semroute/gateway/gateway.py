@@ -21,7 +21,7 @@ from semroute.execution.judge_health import JudgeHealth
 from semroute.execution.sessions import Sessions, SessionStore
 from semroute.gateway.acting import Call, Means
 from semroute.gateway.encoder_threads import EncoderThreads
-from semroute.gateway.experiments import Experiments, Placed
+from semroute.gateway.experiment_arms import Experiments, Placed
 from semroute.gateway.gathering import FactSources, Gathering, RequestContext, unit_of, with_input_size
 from semroute.gateway.recording import Account, Recorder
 from semroute.gateway.request_features import Evidence

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 from semroute.bases import Frozen
-from semroute.stores.experiments import SUMS
+from semroute.stores.experiment_store import SUMS
 
 ALPHA = 0.05
 """The chance that any interval of an experiment is ever wrong."""

@@ -15,7 +15,7 @@ from semroute.config.config import Config
 from semroute.config.error_wording import did_you_mean, listed
 from semroute.config.schema.experiments import Arm, Experiment
 from semroute.errors import RequestError
-from semroute.gateway.experiments import days_of
+from semroute.gateway.experiment_arms import days_of
 from semroute.learning.experiment_figures import (
     ALPHA,
     DAY_S,
@@ -46,7 +46,7 @@ from semroute.learning.sequential_tests import (
     quantile,
     ratio,
 )
-from semroute.stores.experiments import CLUSTERS, SUMS, DaySums, ExperimentStore, Run, periods
+from semroute.stores.experiment_store import CLUSTERS, SUMS, DaySums, ExperimentStore, Run, periods
 
 
 class Evidence(NamedTuple):

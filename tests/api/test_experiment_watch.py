@@ -14,12 +14,12 @@ from semroute import reload
 from semroute.api.experiment_watch import ExperimentWatch
 from semroute.config.folder import read_files
 from semroute.errors import StoreError
-from semroute.gateway.experiments import Experiments
+from semroute.gateway.experiment_arms import Experiments
 from semroute.gateway.serving import Serving
 from semroute.providers.transport import Transport
 from semroute.record import Record
 from semroute.stores.decision_log import SqlLog
-from semroute.stores.experiments import ExperimentStore
+from semroute.stores.experiment_store import ExperimentStore
 from semroute.stores.memory import MemoryState
 from semroute.stores.migrations import migrate
 from semroute.stores.sqlite import SqliteDatabase

@@ -16,13 +16,13 @@ from semroute.access.trial_budget import TrialBudget
 from semroute.caller import Caller
 from semroute.config.folder import read_files
 from semroute.execution.sessions import Sessions
-from semroute.gateway.experiments import days_of
+from semroute.gateway.experiment_arms import days_of
 from semroute.gateway.gateway import Gateway
 from semroute.gateway.serving import InService, Serving
 from semroute.messages import EMBEDDINGS, ChatRequest, Message, Params, Text
 from semroute.providers.transport import Transport
 from semroute.record import Record
-from semroute.stores.experiments import Run
+from semroute.stores.experiment_store import Run
 from semroute.stores.memory import MemoryState
 
 NOW = 1_780_000_000.0

@@ -20,7 +20,7 @@ from semroute.gateway.serving import ArmServings, Serving
 from semroute.messages import CHAT, ChatRequest
 from semroute.router import Decided
 from semroute.routing.arms import arm_of
-from semroute.stores.experiments import Run
+from semroute.stores.experiment_store import Run
 from semroute.stores.interfaces import to_usd
 
 log = logging.getLogger("semroute.experiments")
