@@ -53,6 +53,7 @@ class ExperimentWatch:
         self._on_stage = on_stage
         self._clock = clock
         self._noted: dict[str, dict[str, float]] = {}
+        self._ended_here: set[str] = set()
         self._trouble = False
 
     async def run(self) -> None:
@@ -98,7 +99,8 @@ class ExperimentWatch:
             run = known.runs.get(each.name)
             was = before.get(each.name)
             if run is not None and run.ended_at is not None and was is not None and was.ended_at is None:
-                log.warning("the experiment %s has ended, all go to %s: %s", each.name, each.control, run.reason)
+                level = logging.WARNING if each.name in self._ended_here else logging.INFO
+                log.log(level, "the experiment %s has ended, all go to %s: %s", each.name, each.control, run.reason)
             self._on_stage(each.name, experiments.stage(each, known.now))
 
     async def guard(self) -> None:
@@ -117,7 +119,8 @@ class ExperimentWatch:
             evidence = await asyncio.wait_for(asyncio.to_thread(guard_evidence, self._store, each.name), GUARD_S)
             why = await asyncio.to_thread(breached, each.experiment, evidence)
             if why:
-                await asyncio.to_thread(self._store.end, each.name, why)
+                if await asyncio.to_thread(self._store.end, each.name, why):
+                    self._ended_here.add(each.name)
                 await self.look()
             took_s = time.monotonic() - began
             await self._state.put(key, b"1", max(GUARD_EVERY_S, took_s / GUARD_PART))

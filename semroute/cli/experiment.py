@@ -20,9 +20,9 @@ from semroute.config.overlays import DEFAULT, arm_key, written_fields
 from semroute.config.schema.experiments import Overlay
 from semroute.config.yaml_documents import parse
 from semroute.errors import RequestError
-from semroute.learning.experiment_figures import NAMES, ExperimentReport, Span
+from semroute.learning.experiment_figures import NAMES, ExperimentReport
 from semroute.learning.experiment_report import reports
-from semroute.learning.experiment_words import TITLES, shown, signed
+from semroute.learning.experiment_words import TITLES, has_interval, shown, told_gap
 from semroute.stores.connect import is_missing, open_database, open_to_read
 from semroute.stores.connect import shown as shown_url
 from semroute.stores.experiment_store import ExperimentStore
@@ -164,9 +164,8 @@ def _show(report: ExperimentReport) -> None:
             compared = arm.metrics[name]
             cells.append(shown(name, compared.estimate.value))
             if not arm.is_control:
-                gap = compared.difference or Span()
                 mark = "" if not compared.differs else " better" if compared.better else " worse"
-                cells.append(f"{signed(name, gap.value)} ({signed(name, gap.low)} to {signed(name, gap.high)}){mark}")
+                cells.append(f"{told_gap(name, compared)}{mark}" if has_interval(compared) else "")
         table.add_row(TITLES[name], *cells)
     console.print(table)
 

@@ -52,6 +52,7 @@ Examples:
 def stop(**given: Any) -> None:
     """End an experiment.
 
-    Within a second or two all requests go to the control arm, or are served as the adopted arm was. An experiment that has ended does not start again. To repeat it, give it another name.
+    Within a second or two all requests go to the control arm, or are served as the adopted arm was. An experiment that
+    has ended does not start again. To repeat it, give it another name.
     """
     run("experiment", given, "stop")

@@ -204,7 +204,8 @@ def _metrics(place: int, control: int, tables: Sequence[tuple[str, Numbers]], al
             n = int(table[place, :, FIELDS.index(figure.counted)].sum())
             difference = None if place == control else _difference(figure.name, mine, base, alpha)
             wide = half_width(mine.error, mine.n, mine.clusters - 1, alpha)
-            days.append(DayEstimate(day=day, estimate=_span(mine.value, wide), difference=difference))
+            most = 1.0 if figure.is_bounded else math.inf
+            days.append(DayEstimate(day=day, estimate=_span(mine.value, wide, 0.0, most), difference=difference))
         last = (
             days[-1] if days else DayEstimate(day="", estimate=Span(), difference=None if place == control else Span())
         )
@@ -216,7 +217,7 @@ def _difference(name: str, arm: Estimate, control: Estimate, alpha: float) -> Sp
     """Return how much more an arm has than control. For `RELATIVE` figures: as a part of control's."""
     if name not in RELATIVE:
         found = contrast(arm, control, alpha)
-        return _span(found.difference, found.half_width)
+        return _span(found.difference, found.half_width, -1.0, 1.0)
     # The interval of a ratio: all parts g for which the arm is not surely different from (1 + g) times control. It is
     # found in logarithms, whose standard errors are those of the values, divided by them.
     if not (arm.value > 0 and control.value > 0):
@@ -228,8 +229,10 @@ def _difference(name: str, arm: Estimate, control: Estimate, alpha: float) -> Sp
     )
 
 
-def _span(value: Numbers, wide: Numbers) -> Span:
-    return Span(value=_number(value), low=_number(value - wide), high=_number(value + wide))
+def _span(value: Numbers, wide: Numbers, least: float, most: float) -> Span:
+    """Return an estimate with its interval, within the bounds of what is possible."""
+    low, high = np.maximum(value - wide, least), np.minimum(value + wide, most)
+    return Span(value=_number(value), low=_number(low), high=_number(high))
 
 
 def _number(value: float | Numbers) -> float | None:

@@ -58,15 +58,17 @@ def progress(report: ExperimentReport) -> str:
 
 
 def _about(arm: ArmReport, report: ExperimentReport) -> Iterator[str]:
+    if not report.conclusive:
+        known_so_far = {name: compared for name, compared in arm.metrics.items() if has_interval(compared)}
+        if known_so_far:
+            told = ", ".join(f"{TITLES[name]} {told_gap(name, compared)}" for name, compared in known_so_far.items())
+            yield f"So far {arm.name} has, compared with {report.control}: {told}"
+        return
     known = {name: compared for name, compared in arm.metrics.items() if compared.differs}
     for name, compared in known.items():
-        gap = compared.difference or Span()
         worth = "better" if compared.better else "worse"
-        yield (
-            f"{arm.name} is {worth} than {report.control} in {TITLES[name]}: {signed(name, gap.value)} "
-            f"({signed(name, gap.low)} to {signed(name, gap.high)})"
-        )
-    open_ = [name for name, compared in arm.metrics.items() if name not in known and _has_interval(compared)]
+        yield f"{arm.name} is {worth} than {report.control} in {TITLES[name]}: {told_gap(name, compared)}"
+    open_ = [name for name, compared in arm.metrics.items() if name not in known and has_interval(compared)]
     if open_:
         told = ", ".join(f"{TITLES[name]} ({_between(name, arm.metrics[name])})" for name in open_)
         yield f"No difference between {arm.name} and {report.control} is known in: {told}"
@@ -75,9 +77,16 @@ def _about(arm: ArmReport, report: ExperimentReport) -> Iterator[str]:
         yield f"Too little is known of {arm.name} to compare: {', '.join(silent)}"
 
 
-def _has_interval(compared: Comparison) -> bool:
+def has_interval(compared: Comparison) -> bool:
+    """Return whether anything is known of the difference."""
     gap = compared.difference
     return gap is not None and (gap.low is not None or gap.high is not None)
+
+
+def told_gap(name: str, compared: Comparison) -> str:
+    """Render a difference with its interval."""
+    gap = compared.difference or Span()
+    return f"{signed(name, gap.value)} ({_between(name, compared)})"
 
 
 def _between(name: str, compared: Comparison) -> str:

@@ -120,12 +120,17 @@ class ExperimentStore:
         return self._note({name: dict(weights[name]) for name in missing}) if missing else known
 
     def end(self, name: str, reason: str, adopted: str = "") -> bool:
-        """End an experiment. Returns False if it has ended already. One that never started is started and ended."""
+        """End an experiment. Returns False if it has ended already. One that never started is started and ended.
+
+        `adopted`: the arm that is adopted, which is noted even if the experiment has ended already.
+        """
         with self._database.transaction() as session:
             session.lock([f"experiment:{name}"])
             now = self._now(session)
             run = _runs(session).get(name)
             if run is not None and run.ended_at is not None:
+                if adopted:
+                    session.run("UPDATE experiments SET adopted = ? WHERE name = ?", (adopted, name))
                 return False
             if run is None:
                 _insert(session, name, now, ())

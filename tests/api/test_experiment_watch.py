@@ -106,9 +106,11 @@ async def test_one_process_starts_it_and_says_so_in_one_line(fleet: Fleet, caplo
 async def test_a_broken_guard_ends_it_in_all_processes_and_for_good(
     fleet: Fleet, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO, "semroute.experiments")
     one, two = fleet.process(), fleet.process()
     await one.watch.look()
     await two.watch.look()
+    caplog.clear()
     fleet.log(100, outcome=lambda number: "failed" if number % 2 else "ok")
     await one.watch.guard()
     assert one.stages == {"trial": "ended"}

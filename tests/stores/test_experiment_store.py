@@ -55,7 +55,7 @@ def test_an_ended_experiment_stays_ended(database: Database, clock: Clock) -> No
     clock.now += 60
     assert not store.end("trial", "somebody stopped it", "cheap")
     run = ExperimentStore(database, clock).follow({"trial": {"control": 1.0}}).runs["trial"]
-    assert (run.started_at, run.ended_at, run.reason, run.adopted) == (NOW, NOW + 60, "a guard broke", "")
+    assert (run.started_at, run.ended_at, run.reason, run.adopted) == (NOW, NOW + 60, "a guard broke", "cheap")
 
 
 def test_an_experiment_that_no_service_has_seen_can_be_ended(database: Database) -> None:
