@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 
 from semroute.access.meters import Meter
 from semroute.access.reservations import CostBasis, call
-from semroute.access.trial_budget import TrialBudget, TrialHold, day_end
+from semroute.access.trial_budget import TrialBudget, TrialHold, day_end, experiment_budget
 from semroute.caller import Caller
 from semroute.config.config import Config
 from semroute.config.schema.experiments import Experiment
@@ -97,7 +97,7 @@ class Experiments:
         basis = CostBasis(request=decided.request, policy=decided.choice.policy)
         calls = [call(_USD, config, basis, decided.decision, model) for model in decided.decision.plan]
         usd = to_usd(sum(calls) if basis.policy.cascade is not None else max(calls, default=0))
-        hold = await budget.reserve(budget_name(placed.experiment), f"{decided.request.id}:arm", limit, usd)
+        hold = await budget.reserve(experiment_budget(placed.experiment), f"{decided.request.id}:arm", limit, usd)
         if hold is None:
             self.pause(placed.experiment)
         return hold
@@ -127,8 +127,3 @@ def days_of(experiment: Experiment) -> tuple[float, float]:
     start, end = experiment.start, experiment.end
     first = -math.inf if start is None else (start.toordinal() - _EPOCH) * _DAY_S
     return first, math.inf if end is None else (end.toordinal() - _EPOCH + 1) * _DAY_S
-
-
-def budget_name(experiment: str) -> str:
-    """Return the name of an experiment's budget."""
-    return f"experiment:{experiment}"

@@ -128,7 +128,7 @@ def _experiments(serving: Serving, candidates: Mapping[str, Serving]) -> Iterato
         yield ArmServings(
             name=name,
             experiment=experiment,
-            control=experiment.control or next(iter(experiment.arms)),
+            control=experiment.control_arm,
             weights={arm: written.weight for arm, written in experiment.arms.items()},
             arms=arms,
         )

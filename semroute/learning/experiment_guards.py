@@ -30,7 +30,7 @@ def breached(experiment: Experiment, evidence: Evidence) -> str:
 
 def _breaches(experiment: Experiment, evidence: Evidence) -> Iterator[str]:
     arms = tuple(experiment.arms)
-    control = experiment.control or arms[0]
+    control = experiment.control_arm
     others = [arm for arm in arms if arm != control]
     limits = {guard: text for guard in GUARDS if (text := getattr(experiment.guards, guard)) is not None}
     alpha = ALPHA / max(1, len(limits) * len(others))

@@ -111,7 +111,7 @@ def _p95(edges: Numbers, counts: Numbers) -> float:
 def report(name: str, experiment: Experiment, run: Run | None, now: float, evidence: Evidence) -> ExperimentReport:
     """Compare the arms of an experiment. `now`: seconds since 1970, by the clock of the database."""
     arms = tuple(experiment.arms)
-    control = experiment.control or arms[0]
+    control = experiment.control_arm
     tables = list(cumulated(evidence.days, arms))
     alpha = ALPHA / (len(NAMES) * max(1, len(arms) - 1))
     requests = tables[-1][1][:, :, FIELDS.index("requests")].sum(-1) if tables else np.zeros(len(arms))

@@ -139,13 +139,13 @@ class SqlLog:
 
     def costs(self, since_day: int, *, ended_after: float) -> Costs:
         """Return what was spent since a day, and what was spent by requests that ended after a moment."""
-        dimensions = ("all", "key", "team", "route", rollups.CALLED, rollups.PURPOSE)
+        dimensions = ("all", "key", "team", "route", rollups.CALLED, rollups.PURPOSE, rollups.ARM)
         marks = ", ".join("?" * len(dimensions))
         days = f"SELECT dimension, day, value, n FROM rollups WHERE metric = ? AND day >= ? AND dimension IN ({marks})"
         # Ids begin with the time of the request. Longer requests are not found here: they count as ended before.
         recent = (
-            "SELECT at, attempts, model, route, key_id, team, cost FROM decisions WHERE id >= ? AND cost > 0 "
-            "AND at + latency_ms / 1000 >= ?"
+            "SELECT at, attempts, model, route, key_id, team, experiment, arm, cost FROM decisions "
+            "WHERE id >= ? AND cost > 0 AND at + latency_ms / 1000 >= ?"
         )
         first_id = f"{int((ended_after - LONGEST_S) * 1000):012x}"
         resets = "SELECT value, SUM(n) FROM rollups WHERE dimension = ? GROUP BY value"
@@ -284,9 +284,11 @@ def _blocks(session: Session, wanted: set[str]) -> dict[str, bytes]:
 
 def _just_now(row: Row, models: set[str]) -> tuple[int, set[tuple[str, str]], int]:
     """Return what a request counts for. With several calls it counts for all `models`: the row does not say which."""
-    at, attempts, model, route, key, team, cost = row
+    at, attempts, model, route, key, team, experiment, arm, cost = row
     called = {model} if attempts == 1 and model is not None else models
     places = {("all", ""), ("key", key), ("team", team), ("route", route or "")}
+    if experiment:
+        places.add((rollups.ARM, rollups.arm_value(experiment, arm)))
     return rollups.day_of(at), places | {(rollups.CALLED, each) for each in called}, int(cost)
 
 

@@ -7,6 +7,11 @@ import time
 from decimal import Decimal
 from typing import Any
 
+from semroute.access.budget_recovery import spent_by_log
+from semroute.access.trial_budget import experiment_budget, trial_counter
+from semroute.config.config import Config
+from semroute.config.schema.experiments import Arm, Experiment
+from semroute.config.schema.routes import Default
 from semroute.record import Attempt, Record
 from semroute.stores.decision_log import SqlLog
 from semroute.stores.experiment_store import SETTLING_S, ExperimentStore, periods
@@ -140,3 +145,15 @@ def test_totals_by_arm_with_feedback(database: Database) -> None:
     assert rows["trial/cheap"]["cost_usd"] == Decimal("0.000048")
     assert (rows["trial/cheap"]["quality"], rows["trial/cheap"]["misroutes"]) == (0, 1)
     assert sum(row["requests"] for row in log.stats("all", DAY, DAY)) == 4
+
+
+def test_an_empty_state_learns_from_the_log_what_arms_spent(database: Database) -> None:
+    log = SqlLog(database)
+    log.write([record(1), arm(2, "control"), arm(3, "cheap"), arm(4, "best"), arm(60, "cheap")])
+    arms = {"control": Arm(), "cheap": Arm(), "best": Arm()}
+    experiments = {"trial": Experiment(arms=arms, budget_usd_per_day=Decimal(1)), "free": Experiment(arms=arms)}
+    config = Config(providers={}, models={}, default=Default(models=("a",)), routes={}, experiments=experiments)
+    spent = spent_by_log(log, config, [], NOW + 70, NOW + 30)
+    assert {name: amount for name, (amount, _) in spent.items()} == {
+        trial_counter(experiment_budget("trial"), NOW): 48_000_000
+    }

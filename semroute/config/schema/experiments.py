@@ -91,6 +91,11 @@ class Experiment(RouteFileStruct, frozen=True, kw_only=True):
     """What the arms other than control may cost together in a day (UTC). When it is spent, the experiment pauses until
     the next day, and all requests go to the control arm."""
 
+    @property
+    def control_arm(self) -> str:
+        """Return the arm that the others are compared with."""
+        return self.control or next(iter(self.arms))
+
 
 class Adopted(Overlay, frozen=True, kw_only=True):
     """The arm of an experiment that was adopted. `semroute experiment stop NAME --adopt ARM` writes it, in a file of
