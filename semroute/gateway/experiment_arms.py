@@ -36,11 +36,11 @@ class Placed(NamedTuple):
     """Where a request goes."""
 
     serving: Serving
+    control: Serving
+    """The control arm."""
     experiment: str = ""
-    """Empty: it takes part in none."""
+    """Empty: the experiment is over or pauses."""
     arm: str = ""
-    control: Serving | None = None
-    """The control arm of that experiment."""
     limit: Decimal | None = None
     """What the arms other than control may spend in a day, if this is one of them. None: there is no limit."""
 
@@ -61,19 +61,24 @@ class Experiments:
         """Return the time by the clock of the database."""
         return self._clock() + self.ahead_s
 
-    def place(self, serving: Serving, request: ChatRequest, caller: Caller, unit: str) -> Placed:
-        """Return the arm of a request. `unit`: see `Record.unit`."""
+    def place(self, serving: Serving, request: ChatRequest, caller: Caller, unit: str) -> Placed | None:
+        """Return the arm of a request. None: it takes part in no experiment. `unit`: see `Record.unit`."""
         if request.endpoint != CHAT:
-            return Placed(serving)
-        now = self.now()
+            return None
+        now, over = self.now(), None
         for each in serving.experiments:
-            if takes(each.experiment, request, caller) and (stage := self.stage(each, now)) != "waiting":
-                if stage != "running":
-                    return Placed(each.arms[each.control])
+            if not takes(each.experiment, request, caller):
+                continue
+            stage, control = self.stage(each, now), each.arms[each.control]
+            if stage == "running":
                 arm = arm_of(each.name, unit or request.id, each.weights)
                 limit = each.experiment.budget_usd_per_day if arm != each.control else None
-                return Placed(each.arms[arm], each.name, arm, each.arms[each.control], limit)
-        return Placed(serving)
+                return Placed(each.arms[arm], control, each.name, arm, limit)
+            if stage == "paused":
+                return Placed(control, control)
+            if stage == "ended":
+                over = over or Placed(control, control)  # unless another one runs now
+        return over
 
     def may_start(self, each: ArmServings, now: float) -> bool:
         """Return whether one of an experiment's days is now."""

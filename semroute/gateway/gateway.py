@@ -87,9 +87,8 @@ class Gateway:
             serving = self._in_service.price_on(today)
         session = f"{caller.id}\0{request.session}" if request.session else ""
         unit = unit_of(request, caller, session)
-        placed = Placed(serving)
-        if serving.experiments:
-            placed = self.experiments.place(serving, request, caller, unit)
+        placed = None
+        if serving.experiments and (placed := self.experiments.place(serving, request, caller, unit)) is not None:
             serving = placed.serving
         config = serving.router.config
         arrival = RequestContext(
@@ -102,11 +101,11 @@ class Gateway:
             at=at,
             started=started,
             unit=unit,
-            experiment=placed.experiment,
-            arm=placed.arm,
+            experiment=placed.experiment if placed is not None else "",
+            arm=placed.arm if placed is not None else "",
         )
         decided, account = await self._decide(request, arrival)
-        if placed.experiment:
+        if placed is not None and placed.experiment:
             arrival, decided, account = await self._keep_to_budget(request, arrival, placed, decided, account)
         return Call(self._means, arrival, decided, account)
 
@@ -117,7 +116,7 @@ class Gateway:
         if placed.limit is not None and (budget := self.recorder.arm_budget) is not None:
             hold = await self.experiments.reserve(budget, placed.limit, placed, arrival.config, decided)
             if hold is None:
-                control, spent = placed.control or placed.serving, account.attempts
+                control, spent = placed.control, account.attempts
                 config = control.router.config
                 arrival = arrival._replace(serving=control, config=config, experiment="", arm="")
                 return arrival, *await self._decide(request, arrival, spent)

@@ -167,6 +167,17 @@ async def test_an_experiment_runs_only_in_its_days_and_only_while_it_is_not_ende
     assert not any([(await bench.ask(f"user-{number}")).experiment for number in range(10)])
 
 
+async def test_an_experiment_can_follow_one_that_has_ended(bench: Bench) -> None:
+    arms = "arms: {control: {}, cheap: {models: [small]}}"
+    bench.serve(f"experiments: {{one: {{{arms}, end: 2026-05-28}}, two: {{{arms}, start: 2026-05-29}}}}")
+    bench.gateway.experiments.runs = {name: Run(started_at=NOW) for name in ("one", "two")}
+    [one, _] = bench.in_service.serving.experiments
+    bench.clock.now = days_of(one.experiment)[1] - 1
+    assert (await bench.ask("u")).experiment == "one"
+    bench.clock.now += 1
+    assert (await bench.ask("u")).experiment == "two"
+
+
 async def test_the_clock_of_the_database_decides(bench: Bench) -> None:
     bench.serve(HALVES % ", start: 2026-05-29")
     [each] = bench.in_service.serving.experiments
