@@ -68,7 +68,7 @@ def stop(name: str, adopt: str | None, routes: Path | None, as_json: bool) -> No
             target.write_text(text, "utf-8")
         ended = store.end(name, STOPPED, adopt or "")
     if as_json:
-        print_json({"experiment": name, "ended": ended, "adopted": adopt, "written": target})
+        print_json({"experiment": name, "ended": ended, "adopted": adopt, "written": str(target) if target else None})
         return
     source = config.sources.get(f"experiments.{name}")
     console.print(f"{name} {'has ended' if ended else 'had ended before'}", markup=False, highlight=False)

@@ -15,9 +15,9 @@ from semroute.stores.interfaces import Database, Row, Session
 
 CLUSTERS = 1024
 """How many groups users are put into by their digests, so that any number of users takes the same memory."""
-SETTLING_S = 60.0
-"""For so long after a change of weights, new users do not count for the check of shares: processes do not read the
-change at the same moment."""
+SETTLING_S = 300.0
+"""For so long before and after a change of weights, new users do not count for the check of shares: processes do not
+read the change at the same moment, and date requests by their own clocks."""
 
 SUMS = (
     "requests",
@@ -222,7 +222,7 @@ class ExperimentStore:
 def periods(run: Run, until: float) -> Iterator[tuple[float, float, dict[str, float]]]:
     """Yield the periods of an experiment in which the weights were the same: begin, end, weights by arm."""
     for place, (since, arms) in enumerate(run.weights):
-        end = run.weights[place + 1][0] if place + 1 < len(run.weights) else until
+        end = run.weights[place + 1][0] - SETTLING_S if place + 1 < len(run.weights) else until
         begin = since + SETTLING_S if place else 0.0  # a process with a slow clock dates the first requests earlier
         if begin < end:
             yield begin, end, arms

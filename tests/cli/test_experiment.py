@@ -163,6 +163,14 @@ def test_stop_writes_the_overlay_of_the_adopted_arm(routes: Path, tmp_path: Path
     assert (run.adopted, run.ended_at is not None) == (arm, True)
 
 
+def test_stop_tells_machines_what_it_did(routes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    started(tmp_path, {"control": 1, "cheap": 1}, NOW)
+    experiment.stop("trial", "cheap", routes, as_json=True)
+    written = str(routes / "adopted.yaml")
+    told = {"experiment": "trial", "ended": True, "adopted": "cheap", "written": written}
+    assert json.loads(capsys.readouterr().out) == told
+
+
 def test_a_second_adoption_keeps_the_first(routes: Path, tmp_path: Path) -> None:
     started(tmp_path, {"control": 1, "cheap": 1}, NOW)
     experiment.stop("trial", "cheap", routes, as_json=False)

@@ -76,7 +76,7 @@ def test_changed_weights_begin_a_new_period(database: Database, clock: Clock) ->
     run = store.follow({"trial": {"control": 1.0, "cheap": 3.0}}).runs["trial"]
     found = list(periods(run, NOW + 2000))
     assert found == [
-        (0.0, NOW + 1000, HALVES),
+        (0.0, NOW + 1000 - SETTLING_S, HALVES),
         (NOW + 1000 + SETTLING_S, NOW + 2000, {"control": 1.0, "cheap": 3.0}),
     ]
 
