@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from semroute.bases import Frozen
-from semroute.config.folder import RouteFiles, look, read_files
+from semroute.config.folder import RouteFiles, read_files
 from semroute.decision_changes import DecisionDiff, diff_utterances, summary
 from semroute.errors import OverloadedError, SemrouteError
 from semroute.router import Router
@@ -67,6 +67,16 @@ class Loaded(Frozen, frozen=True, kw_only=True):
     """Why the current files cannot be used. None: they can."""
 
 
+def build(files: RouteFiles, previous: Router | None = None) -> Router:
+    """Build the Router of a folder, and those of the folders that are arms of its experiments. Blocking.
+
+    Utterances that several have are embedded once. Raises `ConfigError` and `EmbedderError`.
+    """
+    router = Router.of(files, previous=previous)
+    router.candidates = {name: Router.of(arm, previous=router) for name, arm in files.arms.items()}
+    return router
+
+
 def load(folder: Path, last_good: RouteFiles | None = None) -> Loaded:
     """Load the Router of a folder, or of the last good files if those of the folder cannot be used. Blocking.
 
@@ -74,7 +84,7 @@ def load(folder: Path, last_good: RouteFiles | None = None) -> Loaded:
     """
     files = read_files(folder)
     try:
-        return Loaded(router=Router.of(files), files=files, seen=files)
+        return Loaded(router=build(files), files=files, seen=files)
     except SemrouteError as error:
         if last_good is None:
             raise
@@ -82,7 +92,7 @@ def load(folder: Path, last_good: RouteFiles | None = None) -> Loaded:
             "the route files cannot be used, so the service starts with the last good ones:\n%s",
             error,
         )
-        return Loaded(router=Router.of(last_good), files=last_good, seen=files, error=str(error))
+        return Loaded(router=build(last_good), files=last_good, seen=files, error=str(error))
 
 
 class Reloader:
@@ -131,7 +141,7 @@ class Reloader:
         """
         now = self._clock()
         retry = self.status.error is not None and now >= self._retry_at
-        if await asyncio.to_thread(look, self._folder) != self._seen.seen:
+        if await asyncio.to_thread(self._seen.look_again) != self._seen.seen:
             self._settled_at = now + SETTLE_S
         elif now >= self._settled_at and not retry:
             return
@@ -146,7 +156,7 @@ class Reloader:
             self._pause_s = RETRY_S[0]
         self._seen = files
         try:
-            router = await asyncio.to_thread(Router.of, files, previous=self._router)
+            router = await asyncio.to_thread(build, files, self._router)
             self._swap(router)
         except SemrouteError as error:
             return self._keep(str(error))

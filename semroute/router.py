@@ -76,6 +76,8 @@ class Router:
         self.config = without_stale(config, embedder)
         self.embedder = embedder
         self.gain = gain
+        self.candidates: Mapping[str, Router] = {}
+        """The routers of the folders that are arms of experiments, by folder. `semroute.reload` builds them."""
         self._tiers = tiers
         self._recent = recent or RecentFeatures(embedder, config.embedder.cached_prompts)
         self._names = tuple(config.routes)

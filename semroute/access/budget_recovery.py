@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from typing import NamedTuple, get_args
 
 from semroute.access.accounts import GRACE_S
 from semroute.access.meters import Meter, budget_meter, own_budgets
-from semroute.access.trial_budget import day_end, trial_counter
+from semroute.access.trial_budget import day_end, experiment_budget, trial_counter
 from semroute.caller import Caller
 from semroute.config.config import Config
 from semroute.config.schema.service import Budget
 from semroute.record import TrialPurpose
 from semroute.stores.decision_log import Costs, SqlLog
-from semroute.stores.rollups import CALLED, PURPOSE, day_of
+from semroute.stores.rollups import ARM, CALLED, PURPOSE, arm_value, day_of
 
 
 class _LogSource(NamedTuple):
@@ -36,10 +36,15 @@ def spent_by_log(
     since = min([today, *(day_of(source.meter.begins) for source in sources)])
     costs = log.costs(since, ended_after=before)
     spent = {source.meter.counter: (max(0, _spent(costs, source)), source.meter.ends + GRACE_S) for source in sources}
+    trials = {purpose: {(PURPOSE, purpose)} for purpose in get_args(TrialPurpose)} | {
+        experiment_budget(name): {(ARM, arm_value(name, arm)) for arm in each.arms if arm != each.control_arm}
+        for name, each in config.experiments.items()
+        if each.budget_usd_per_day is not None
+    }
     return spent | {
-        trial_counter(purpose, now): (amount, day_end(now) + GRACE_S)
-        for purpose in get_args(TrialPurpose)
-        if (amount := _spent_on(costs, purpose, today))
+        trial_counter(name, now): (amount, day_end(now) + GRACE_S)
+        for name, places in trials.items()
+        if (amount := _spent_on(costs, places, today))
     }
 
 
@@ -64,10 +69,10 @@ def _place(budget: Budget, meter: Meter, keys: Sequence[Caller]) -> tuple[str, f
     return "all", frozenset({""})
 
 
-def _spent_on(costs: Costs, purpose: str, day: int) -> int:
-    """Return what trials of one purpose spent on a day, without those that ended just now."""
-    just_now = sum(cost for when, places, cost in costs.just_now if when == day and (PURPOSE, purpose) in places)
-    return max(0, costs.by_day.get((PURPOSE, day, purpose), 0) - just_now)
+def _spent_on(costs: Costs, places: Set[tuple[str, str]], day: int) -> int:
+    """Return what was spent on a day under these (dimension, value), without what ended just now."""
+    just_now = sum(cost for when, counted, cost in costs.just_now if when == day and not counted.isdisjoint(places))
+    return max(0, sum(costs.by_day.get((dimension, day, value), 0) for dimension, value in places) - just_now)
 
 
 def _spent(costs: Costs, source: _LogSource) -> int:

@@ -69,6 +69,11 @@ class TrialBudget:
         return Decimal((await self._state.levels([counter])).get(counter, 0)).scaleb(-12)
 
 
+def experiment_budget(experiment: str) -> str:
+    """Return the name of the budget for the arms of an experiment."""
+    return f"experiment:{experiment}"
+
+
 def trial_counter(name: str, now: float) -> str:
     """Return the counter of a budget on the day of a moment."""
     return f"trial:{name}:{int(now // _DAY_S)}"

@@ -27,6 +27,7 @@ from semroute.api import (
     dashboard,
     decisions,
     error_responses,
+    experiment_endpoints,
     feedback,
     gemini_endpoints,
     guards,
@@ -38,6 +39,7 @@ from semroute.api import (
 )
 from semroute.api.accounting import Books, kept_content
 from semroute.api.background_work import keep_going
+from semroute.api.experiment_watch import ExperimentWatch, no_stage
 from semroute.api.fast_path import Service
 from semroute.api.openapi_page import ReferencePage
 from semroute.api.origin_checks import OriginGate
@@ -55,6 +57,7 @@ from semroute.providers.streamed_upload import PassingTransport
 from semroute.providers.transport import Transport, trusted_authorities
 from semroute.router import Router
 from semroute.settings import Settings
+from semroute.stores.experiment_store import ExperimentStore
 from semroute.telemetry.logs import configure
 from semroute.trials.kinds import trial_kinds
 from semroute.trials.trial_runner import Trials
@@ -112,6 +115,7 @@ def create_app(settings: Settings | None = None, lifeline: Lifeline | None = Non
             decisions.decision,
             decisions.stats,
             decisions.budgets,
+            experiment_endpoints.experiments,
             decisions.reset_budget,
             decisions.audit,
             feedback.feedback,
@@ -162,10 +166,18 @@ async def _running(app: Service, settings: Settings, lifeline: Lifeline) -> Asyn
         sessions=SharedSessions(books.state) if settings.shared else None,
         threads=max(1, usable_cores() // settings.workers),
     )
+    gateway.recorder.arm_budget = budget = TrialBudget(books.state)
+    watch = ExperimentWatch(
+        gateway.experiments,
+        ExperimentStore(books.database),
+        lambda: in_service.serving,
+        books.state,
+        on_stage=books.metrics.staged if books.metrics is not None else no_stage,
+    )
     trial_transport = Transport(tls=tls, max_connections=TRIAL_CONNECTIONS)
     trials = Trials(
         trial_kinds(trial_transport, echo=settings.echo),
-        TrialBudget(books.state),
+        budget,
         books.enter,
         on_trial=books.metrics.tried if books.metrics is not None else _ignore,
         on_drop=books.metrics.untried if books.metrics is not None else _ignore,
@@ -173,6 +185,7 @@ async def _running(app: Service, settings: Settings, lifeline: Lifeline) -> Asyn
     )
     gateway.recorder.trials = trials if trials.wanted(in_service.config()) else None
     await books.state.start()
+    await watch.look()
     works: list[Callable[[], Awaitable[None]]] = [partial(admin.show, gateway, books)] if settings.workers > 1 else []
     if settings.shared:
         exchange = BreakerSync(books.state, deployments, lambda: in_service.config().models.values())
@@ -192,7 +205,14 @@ async def _running(app: Service, settings: Settings, lifeline: Lifeline) -> Asyn
     app.gate = OriginGate(access, lambda: in_service.config().cors)
     gc.set_threshold(*COLLECTED)
     gc.freeze()  # objects that exist by now stay; looking through them again and again would stop everything for 0.1 s
-    works += [trials.run, reloader.watch, books.watch, books.state.run, partial(responses_endpoints.sweep, books)]
+    works += [
+        watch.run,
+        trials.run,
+        reloader.watch,
+        books.watch,
+        books.state.run,
+        partial(responses_endpoints.sweep, books),
+    ]
     watching = {asyncio.create_task(keep_going(work)) for work in works}
     try:
         yield

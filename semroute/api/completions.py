@@ -55,7 +55,13 @@ LONG_STREAM_PARTS = 4096
 """After a stream with more of them, its end is written in a thread, because it may repeat them."""
 COST_TRAILER = "x-semroute-cost-trailer"
 """A request header that asks for a comment at the end of the stream with its cost."""
-KNOWN_EARLY = ("x-semroute-decision", "x-semroute-route", "x-semroute-held")
+KNOWN_EARLY = (
+    "x-semroute-decision",
+    "x-semroute-route",
+    "x-semroute-held",
+    "x-semroute-experiment",
+    "x-semroute-arm",
+)
 """The headers that are known before any model has answered."""
 _CONTROLS = dict.fromkeys([*range(32), 127], " ")
 
@@ -358,6 +364,8 @@ def account_headers(call: Call) -> dict[str, str]:
         headers["x-semroute-held"] = call.held
     if record.decision.route is not None:
         headers["x-semroute-route"] = record.decision.route
+    if record.experiment:
+        headers["x-semroute-experiment"], headers["x-semroute-arm"] = record.experiment, record.arm
     if (model := record.decision.model if made is None else made.model) is not None:
         headers["x-semroute-model"] = model
     return headers

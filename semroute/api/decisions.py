@@ -24,7 +24,7 @@ from semroute.errors import ForbiddenError, NotFoundError, RequestError
 from semroute.gateway.gateway import Gateway
 from semroute.stores.decision_log import MAX_PAGE
 from semroute.stores.interfaces import LogScope, Query
-from semroute.stores.rollups import DIMENSIONS, PURPOSE, day_of
+from semroute.stores.rollups import ARM, DIMENSIONS, PURPOSE, day_of
 
 MAX_DAYS = 30
 """How many days statistics cover if no span is given."""
@@ -52,7 +52,7 @@ async def decisions(request: AnyRequest) -> Response[bytes]:
     query = msgspec.structs.replace(read_query(request.query_params), within=_within(request))
     found = await books.ask(books.log.page, query)
     cursor = encode_cursor(found[-1]["id"]) if len(found) == query.limit else None
-    return _json({"decisions": found, "next_cursor": cursor})
+    return json_answer({"decisions": found, "next_cursor": cursor})
 
 
 @get("/decisions/{id_:str}", guards=[guards.reader])
@@ -65,21 +65,22 @@ async def decision(request: AnyRequest, id_: str) -> Response[bytes]:
     vector = found.pop("embedding")
     packed = None if vector is None else base64.b64encode(struct.pack(f"<{len(vector)}e", *vector)).decode()
     del found["features"]  # long, and of use to a replay only
-    return _json({**found, "embedding_float16": packed})
+    return json_answer({**found, "embedding_float16": packed})
 
 
 @get("/stats", guards=[guards.reader])
 async def stats(request: AnyRequest) -> Response[bytes]:
     """Return totals `by` model, tier, route, key, team, feature, day or all, from `since` to `until`, inclusive.
 
-    By `purpose`: what trials beside the requests were for, and what they cost. No other total holds them.
+    By `purpose`: what trials beside the requests were for, and what they cost. No other total holds them. By `arm`:
+    the requests of each arm of an experiment, as `experiment/arm`.
 
     A key for some routes sees only totals by route, and a key for some models only totals by model.
     """
     books: Books = request.app.state.books
     parameters = request.query_params
     by = parameters.get("by", "model")
-    if by not in (every := (*DIMENSIONS, "day", PURPOSE)):
+    if by not in (every := (*DIMENSIONS, "day", PURPOSE, ARM)):
         raise RequestError(f"by: got {by!r}, expected one of {', '.join(every)}", param="by")
     mine = _own_part(request, by)
     today = day_of(datetime.datetime.now(datetime.UTC).timestamp())
@@ -93,7 +94,7 @@ async def stats(request: AnyRequest) -> Response[bytes]:
         rows = [{**row, "value": iso_day(int(row["value"]))} for row in rows]
     if by == "key":
         rows = await books.ask(books.keys.named, rows)
-    return _json({"by": by, "since": iso_day(first), "until": iso_day(last), "rows": rows})
+    return json_answer({"by": by, "since": iso_day(first), "until": iso_day(last), "rows": rows})
 
 
 @get("/budgets", guards=[guards.reader])
@@ -102,7 +103,7 @@ async def budgets(request: AnyRequest) -> Response[bytes]:
     books: Books = request.app.state.books
     gateway: Gateway = request.app.state.gateway
     config, reader = gateway.serving.router.config, guards.caller_of(request)
-    return _json({"budgets": await books.accounts.report(config, await _callers(books), reader)})
+    return json_answer({"budgets": await books.accounts.report(config, await _callers(books), reader)})
 
 
 @post("/admin/budgets/reset", guards=[guards.admin], status_code=200)
@@ -114,14 +115,14 @@ async def reset_budget(request: AnyRequest) -> Response[bytes]:
     if not await books.reset(gateway.serving.router.config, await _callers(books), counter):
         got = f"got {counter!r}" if counter else "is missing"
         raise RequestError(f"counter: {got}, expected one that GET /budgets names", param="counter")
-    return _json({"counter": counter, "spent_usd": 0})
+    return json_answer({"counter": counter, "spent_usd": 0})
 
 
 @get("/admin/audit", guards=[guards.admin])
 async def audit(request: AnyRequest) -> Response[bytes]:
     """List admin calls, newest first."""
     books: Books = request.app.state.books
-    return _json({"audit": await books.ask(books.keys.audited)})
+    return json_answer({"audit": await books.ask(books.keys.audited)})
 
 
 def _within(request: AnyRequest) -> LogScope | None:
@@ -223,5 +224,6 @@ def _number(parameters: Any, name: str) -> Decimal | None:
     return number
 
 
-def _json(body: Any) -> Response[bytes]:
+def json_answer(body: Any) -> Response[bytes]:
+    """Return a body as JSON. Amounts of money are numbers."""
     return Response(_encoder.encode(body), media_type=MediaType.JSON)

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from semroute import __version__
+from semroute.cli.experiment_commands import experiment
 from semroute.cli.key_commands import keys
 from semroute.cli.learning_commands import diff, drift, replay, suggest
 from semroute.cli.loading import InOrder, run
@@ -277,6 +278,7 @@ def import_(**given: Any) -> None:
 
 
 group.add_command(keys)
+group.add_command(experiment)
 
 
 @group.command(

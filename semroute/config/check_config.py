@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from semroute.config.check_accounting import check_accounting
 from semroute.config.check_aliases import check_aliases
+from semroute.config.check_experiments import check_experiments
 from semroute.config.check_rules import check_rules
 from semroute.config.check_shutdowns import check_shutdowns
 from semroute.config.check_strategies import check_price_dates, check_strategies
@@ -52,6 +53,7 @@ def check(draft: Draft, *, today: datetime.date) -> list[Problem]:
         *_check_plans(draft),
         *check_accounting(draft),
         *check_aliases(draft),
+        *check_experiments(draft),
         *_check_routes(draft),
         *_check_strip(draft),
         *_check_tuned(draft),

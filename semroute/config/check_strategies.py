@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Iterator
 
+from semroute.config.check_experiments import overlay_policies
 from semroute.config.config import Draft
 from semroute.config.json_schemas import SchemaFaultError, usable
 from semroute.config.problems import check_pattern, error, incomplete, nameless, names, uncertain, unknown, warning
@@ -78,7 +79,7 @@ def _policies(draft: Draft) -> dict[str, Policy]:
     merged = draft.merged
     found = {"policy": merged.policy, "default.policy": merged.default.policy if merged.default else None}
     found |= {f"routes.{route.name}.policy": route.policy for route in merged.routes}
-    return {key: policy for key, policy in found.items() if policy is not None}
+    return {key: policy for key, policy in found.items() if policy is not None} | overlay_policies(draft)
 
 
 def _check_policy(draft: Draft, key: str, policy: Policy) -> Iterator[Problem]:

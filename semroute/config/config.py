@@ -7,6 +7,7 @@ import datetime
 import msgspec
 
 from semroute.bases import Frozen
+from semroute.config.schema.experiments import Adopted, Experiment
 from semroute.config.schema.matching import Abstain, Classifier, EmbedderSettings, RouteOn, Tuned
 from semroute.config.schema.models import Model
 from semroute.config.schema.policies import Policy
@@ -79,6 +80,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     baseline: str = ""
     """The id of the model that savings are measured against."""
     budgets: tuple[Budget, ...] = ()
+    experiments: dict[str, Experiment] = {}
+    adopted: Adopted | None = None
+    """None: no arm was adopted. Its overlay is part of this configuration already."""
+    candidates: dict[str, Config] = {}
+    """The configurations of the folders that are arms of experiments, by folder as written."""
     log: LogSettings = LogSettings()
     cors: Cors | None = None
     """None: only the service's own pages may call it."""

@@ -8,7 +8,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from semroute.bases import Frozen
+from semroute.config.arm_folders import arm_folders
 from semroute.errors import Problem
 
 MAX_FILE_BYTES = 64 * 1024 * 1024
@@ -33,19 +36,28 @@ class RouteFiles(Frozen, frozen=True, kw_only=True):
     """The file that `semroute train` wrote. None: there is no such file."""
     problems: tuple[Problem, ...] = ()
     """The files that could not be read."""
+    arms: dict[str, RouteFiles] = {}
+    """The files of the folders that are arms of experiments, by folder as written."""
     seen: Look = ()
     """How the folder looked just before it was read."""
 
     @property
     def version(self) -> str:
         """12 hexadecimal digits over the names and contents of the route files."""
-        return _digest(self.texts)[:12]
+        arms = {f"\0arm {name}": files.version.encode() for name, files in self.arms.items()}
+        return _digest({**self.texts, **arms})[:12]
 
     @property
     def content(self) -> str:
         """SHA-256 over everything that was read."""
         everything = {**self.texts, **({} if self.learned is None else {LEARNED: self.learned})}
+        everything |= {f"\0arm {name}": files.content.encode() for name, files in self.arms.items()}
         return _digest({**everything, "\0problems": repr(self.problems).encode()})
+
+    def look_again(self) -> Look:
+        """Return how the files look now, as `seen` says how they looked."""
+        folders = (self, *self.arms.values())
+        return tuple(each for files in folders for each in look(Path(files.folder)))
 
 
 def look(folder: Path) -> Look:
@@ -58,11 +70,18 @@ def look(folder: Path) -> Look:
 
 
 def read_files(folder: Path, pause: Callable[[float], None] = time.sleep) -> RouteFiles:
-    """Read a folder. If somebody writes a file meanwhile, read all again, so that all files are of one moment.
+    """Read a folder, and those that are arms of its experiments. The experiments of these do not count.
 
-    Files that keep changing are returned as they were read last. `seen` is then older than the files, so the watcher
-    reads the folder once more.
+    If somebody writes a file meanwhile, all files of its folder are read again, so that they are of one moment. Files
+    that keep changing are returned as they were read last. `seen` is then older than the files, so the watcher reads
+    the folder once more.
     """
+    files = _read_folder(folder, pause)
+    arms = {name: _read_folder(folder / name, pause) for name in arm_folders(files.texts)}
+    return replace(files, arms=arms, seen=files.seen + tuple(each for arm in arms.values() for each in arm.seen))
+
+
+def _read_folder(folder: Path, pause: Callable[[float], None]) -> RouteFiles:
     for again in range(TRIES):
         if again:
             pause(PAUSE_S)

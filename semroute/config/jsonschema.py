@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from semroute.config.schema import (
+    experiments,
     matching,
     models,
     policies,
@@ -23,7 +24,19 @@ from semroute.config.schema import (
 )
 from semroute.config.schema.route_file import RouteFile
 
-MODULES = (matching, models, policies, providers, resilience, route_file, routes, rules, service, trial_settings)
+MODULES = (
+    experiments,
+    matching,
+    models,
+    policies,
+    providers,
+    resilience,
+    route_file,
+    routes,
+    rules,
+    service,
+    trial_settings,
+)
 """Where the structs of route files are defined."""
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 

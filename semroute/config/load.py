@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import NamedTuple
@@ -17,10 +17,12 @@ from msgspec.structs import asdict, replace
 from semroute.config.bedrock_region import with_regions
 from semroute.config.check_aliases import specific_first
 from semroute.config.check_config import check
+from semroute.config.check_experiments import unusable_folders
 from semroute.config.config import Config, Draft
 from semroute.config.folder import RouteFiles, read_files
 from semroute.config.merge import merge
 from semroute.config.more_utterances import with_more_utterances
+from semroute.config.overlays import overlaid
 from semroute.config.presets import PRESETS
 from semroute.config.schema.matching import Abstain, EmbedderSettings, TierExemplars, Tuned
 from semroute.config.schema.models import DeploymentSettings, Model, ModelEntry, deployment_ids
@@ -53,7 +55,7 @@ def load_files(
     """Build the configuration from files that have been read. Raises `ConfigError`, as `load` does."""
     day = _day(today)
     draft, problems = _parse(files, environ, day)
-    config = _whole(draft, problems, files.version, day)
+    config = _whole(draft, problems, files, environ, day)
     if config is None:
         raise ConfigError([problem for problem in problems if problem.severity == "error"])
     return config
@@ -68,7 +70,7 @@ def read(
     """
     files, day = read_files(folder), _day(today)
     draft, problems = _parse(files, environ, day)
-    return _whole(draft, problems, files.version, day), problems
+    return _whole(draft, problems, files, environ, day), problems
 
 
 class CheckedFolder(NamedTuple):
@@ -89,7 +91,7 @@ def read_to_check(
     """Return the problems of a folder, and what of it further checks can look at."""
     files, day = read_files(folder), _day(today)
     draft, problems = _parse(files, environ, day)
-    config = _whole(draft, problems, files.version, day)
+    config = _whole(draft, problems, files, environ, day)
     if config is not None:
         return CheckedFolder(problems, config, config)
     left = sound_parts(draft, problems)
@@ -111,15 +113,35 @@ def _parse(files: RouteFiles, environ: Mapping[str, str], today: datetime.date) 
     draft, found = with_more_utterances(draft)
     problems += found
     problems += check(draft, today=today)
+    problems += _problems_of_arms(draft, files, environ, today)
     problems.sort(key=lambda problem: (problem.file, problem.line))
     return draft, problems
 
 
-def _whole(draft: Draft, problems: list[Problem], version: str, today: datetime.date) -> Config | None:
+def _problems_of_arms(
+    draft: Draft, files: RouteFiles, environ: Mapping[str, str], today: datetime.date
+) -> Iterator[Problem]:
+    """Yield the errors of the folders that are arms of experiments, and an error where such a folder is named."""
+    broken: dict[str, str] = {}
+    for folder, arm in files.arms.items():
+        _, found = _parse(arm, environ, today)
+        if errors := [problem for problem in found if problem.severity == "error"]:
+            yield from errors
+            broken[folder] = f"{len(errors)} errors, the first is {errors[0]}"
+    yield from unusable_folders(draft, broken)
+
+
+def _whole(
+    draft: Draft, problems: list[Problem], files: RouteFiles, environ: Mapping[str, str], today: datetime.date
+) -> Config | None:
     """Return the configuration. None: a problem is an error."""
     if draft.merged.default is None or any(problem.severity == "error" for problem in problems):
         return None
-    return _config(draft, draft.merged.default, version, today)
+    config = _config(draft, draft.merged.default, files.version, today)
+    arms = {folder: load_files(arm, environ, today=today) for folder, arm in files.arms.items()}
+    if config.adopted is not None:
+        config = overlaid(config, config.adopted, "adopted")
+    return replace(config, candidates=arms) if arms else config
 
 
 def _base_url(entry: ProviderEntry) -> str:
@@ -144,6 +166,8 @@ def _config(draft: Draft, default: Default, version: str, today: datetime.date) 
         default=default,
         baseline=merged.baseline or max(default.models, key=lambda id_: _price(models[id_]), default=""),
         budgets=merged.budgets,
+        experiments=merged.experiments,
+        adopted=merged.adopted,
         log=merged.log or LogSettings(),
         cors=merged.cors,
         routes={route.name: route for route in merged.routes},

@@ -45,6 +45,8 @@ def sound_parts(draft: Draft, problems: Iterable[Problem]) -> Draft | None:
         classifier=None,
         judge=None,
         shadow=None,
+        experiments={},
+        adopted=None,
         rules=(),
         strip=(),
         tiers=(),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 
@@ -21,12 +21,13 @@ from semroute.execution.judge_health import JudgeHealth
 from semroute.execution.sessions import Sessions, SessionStore
 from semroute.gateway.acting import Call, Means
 from semroute.gateway.encoder_threads import EncoderThreads
+from semroute.gateway.experiment_arms import Experiments, Placed
 from semroute.gateway.gathering import FactSources, Gathering, RequestContext, unit_of, with_input_size
 from semroute.gateway.recording import Account, Recorder
 from semroute.gateway.request_features import Evidence
 from semroute.gateway.serving import InService, Serving
 from semroute.messages import EMBEDDINGS, ChatRequest
-from semroute.record import Record
+from semroute.record import Attempt, Record
 from semroute.router import Decided
 from semroute.routing.decide import AUTO
 from semroute.routing.model_aliases import alias_target
@@ -58,6 +59,7 @@ class Gateway:
         self.clock = clock
         sessions = Sessions() if sessions is None else sessions
         self.recorder = Recorder(on_record, accounts, sessions)
+        self.experiments = Experiments(clock)
         self._in_service = in_service
         self._room = room
         self._readers = EncoderThreads(threads)
@@ -83,8 +85,12 @@ class Gateway:
         serving = self._in_service.serving
         if serving.priced_on != today:
             serving = self._in_service.price_on(today)
-        config = serving.router.config
         session = f"{caller.id}\0{request.session}" if request.session else ""
+        unit = unit_of(request, caller, session)
+        placed = None
+        if serving.experiments and (placed := self.experiments.place(serving, request, caller, unit)) is not None:
+            serving = placed.serving
+        config = serving.router.config
         arrival = RequestContext(
             serving=serving,
             config=config,
@@ -94,19 +100,42 @@ class Gateway:
             session=session,
             at=at,
             started=started,
-            unit=unit_of(request, caller, session),
+            unit=unit,
+            experiment=placed.experiment if placed is not None else "",
+            arm=placed.arm if placed is not None else "",
         )
         decided, account = await self._decide(request, arrival)
+        if placed is not None and placed.experiment:
+            arrival, decided, account = await self._keep_to_budget(request, arrival, placed, decided, account)
         return Call(self._means, arrival, decided, account)
 
-    async def _decide(self, request: ChatRequest, arrival: RequestContext) -> tuple[Decided, Account]:
+    async def _keep_to_budget(
+        self, request: ChatRequest, arrival: RequestContext, placed: Placed, decided: Decided, account: Account
+    ) -> tuple[RequestContext, Decided, Account]:
+        """Reserve what the arm may spend. If the budget has no room, decide again as the control arm does."""
+        if placed.limit is not None and (budget := self.recorder.arm_budget) is not None:
+            hold = await self.experiments.reserve(budget, placed.limit, placed, arrival.config, decided)
+            if hold is None:
+                control, spent = placed.control, account.attempts
+                config = control.router.config
+                arrival = arrival._replace(serving=control, config=config, experiment="", arm="")
+                return arrival, *await self._decide(request, arrival, spent)
+            account.arm_hold = hold
+        told = f"{account.decision.explanation}; arm {placed.arm} of the experiment {placed.experiment}"
+        account.decision = msgspec.structs.replace(account.decision, explanation=told)
+        return arrival, decided, account
+
+    async def _decide(
+        self, request: ChatRequest, arrival: RequestContext, spent: Sequence[Attempt] = ()
+    ) -> tuple[Decided, Account]:
         """Let the Router decide on the facts that are gathered, and open the account of the request.
 
-        If deciding fails after it called a model, the failure is recorded.
+        If deciding fails after it called a model, the failure is recorded. `spent`: calls that were made before.
         """
         if arrival.config.aliases and request.endpoint == EMBEDDINGS:
             _require_model(request, arrival.config)
         gathering = Gathering(arrival, self._sources)
+        gathering.attempts.extend(spent)
         try:
             decided = await arrival.serving.router.decide_in(gathering, request)
         except (UnknownModelError, UnknownRouteError) as error:

@@ -10,6 +10,7 @@ from decimal import Decimal
 import msgspec
 
 from semroute.access.accounts import Accounts, Hold
+from semroute.access.trial_budget import TrialBudget, TrialHold
 from semroute.decision import Decision, Details
 from semroute.errors import BudgetError, ForbiddenError, LimitError
 from semroute.execution.sessions import SessionStore
@@ -37,17 +38,24 @@ class Recorder:
         """Hold budgets and limits. None: nothing is limited."""
         self.running = 0
         """How many calls are under way. Whoever begins a call adds it."""
+        self.arm_budget: TrialBudget | None = None
+        """Holds what the arms of experiments may spend. None: nothing is limited."""
         self.trials: TrialQueue | None = None
         """Takes requests for trials. None: there are no trials."""
         self._on_record = on_record
         self._sessions = sessions
         self._writing: set[asyncio.Task[None]] = set()
 
-    def end(self, record: Record, hold: Hold | None = None, session: str = "") -> None:
-        """Take the record of a call that has ended. `hold`: what was reserved for it."""
+    def end(
+        self, record: Record, hold: Hold | None = None, session: str = "", arm_hold: TrialHold | None = None
+    ) -> None:
+        """Take the record of a call that has ended. `hold`, `arm_hold`: what was reserved for it."""
         if hold is not None:
             assert self.accounts is not None
             self._later(self.accounts.settle(hold, record))
+        if arm_hold is not None:
+            assert self.arm_budget is not None
+            self._later(self.arm_budget.settle(arm_hold, record.cost_usd, record.ended))
         self.running -= 1
         if session and record.outcome == "ok":
             self.remember(session, record.decision, record.model)
@@ -93,6 +101,8 @@ class Account:
         self.attempts = attempts
         self.hold: Hold | None = None
         """What is reserved for the request."""
+        self.arm_hold: TrialHold | None = None
+        """What is reserved of the budget of an experiment."""
         self.costs_known = False
         """Whether nothing more will be spent: the call has ended, or a held streamed answer is whole."""
         self.keeps_answer = arrival.config.log.content != "none"
@@ -156,7 +166,7 @@ class Account:
             self._answer += answer.parts
             self._finish_reason = answer.finish_reason
         self._final = self._so_far()
-        self._recorder.end(self._for_the_log(self._final), self.hold, self._arrival.session)
+        self._recorder.end(self._for_the_log(self._final), self.hold, self._arrival.session, self.arm_hold)
         trials, arrival = self._recorder.trials, self._arrival
         if self._draws and outcome == "ok" and trials is not None:
             served = Served(

@@ -24,7 +24,7 @@ _WHOLE = (
     + ", b.block, b.body, b.embedding, b.scores, b.prompt, b.answer, b.features"
 )
 _SELECT_WHOLE = f"SELECT {_WHOLE} FROM decisions d JOIN bodies b ON b.id = d.id"
-_JUDGED = "at, model, tier, route, key_id, team, feature, reason, score, label, escalated"
+_JUDGED = "at, model, tier, route, key_id, team, feature, experiment, arm, reason, score, label, escalated"
 MAX_VERSIONS = 1000
 """The most configurations whose names of scores are kept."""
 _NAME = (
@@ -139,13 +139,13 @@ class SqlLog:
 
     def costs(self, since_day: int, *, ended_after: float) -> Costs:
         """Return what was spent since a day, and what was spent by requests that ended after a moment."""
-        dimensions = ("all", "key", "team", "route", rollups.CALLED, rollups.PURPOSE)
+        dimensions = ("all", "key", "team", "route", rollups.CALLED, rollups.PURPOSE, rollups.ARM)
         marks = ", ".join("?" * len(dimensions))
         days = f"SELECT dimension, day, value, n FROM rollups WHERE metric = ? AND day >= ? AND dimension IN ({marks})"
         # Ids begin with the time of the request. Longer requests are not found here: they count as ended before.
         recent = (
-            "SELECT at, attempts, model, route, key_id, team, cost FROM decisions WHERE id >= ? AND cost > 0 "
-            "AND at + latency_ms / 1000 >= ?"
+            "SELECT at, attempts, model, route, key_id, team, experiment, arm, cost FROM decisions "
+            "WHERE id >= ? AND cost > 0 AND at + latency_ms / 1000 >= ?"
         )
         first_id = f"{int((ended_after - LONGEST_S) * 1000):012x}"
         resets = "SELECT value, SUM(n) FROM rollups WHERE dimension = ? GROUP BY value"
@@ -210,7 +210,7 @@ class SqlLog:
         """Delete what is no longer used."""
         with self.database.transaction() as session:
             [[newest]] = session.run("SELECT MAX(day) FROM rollups WHERE dimension = 'all'")
-            for dimension in (*rollups.DIMENSIONS, rollups.PURPOSE) if newest is not None else ():
+            for dimension in (*rollups.DIMENSIONS, rollups.PURPOSE, rollups.ARM) if newest is not None else ():
                 session.run(
                     "DELETE FROM rollups WHERE dimension = ? AND day < ?", (dimension, newest - rollups.KEEP_DAYS)
                 )
@@ -284,9 +284,11 @@ def _blocks(session: Session, wanted: set[str]) -> dict[str, bytes]:
 
 def _just_now(row: Row, models: set[str]) -> tuple[int, set[tuple[str, str]], int]:
     """Return what a request counts for. With several calls it counts for all `models`: the row does not say which."""
-    at, attempts, model, route, key, team, cost = row
+    at, attempts, model, route, key, team, experiment, arm, cost = row
     called = {model} if attempts == 1 and model is not None else models
     places = {("all", ""), ("key", key), ("team", team), ("route", route or "")}
+    if experiment:
+        places.add((rollups.ARM, rollups.arm_value(experiment, arm)))
     return rollups.day_of(at), places | {(rollups.CALLED, each) for each in called}, int(cost)
 
 
@@ -307,7 +309,7 @@ def _changes(record: Row, feedback: Feedback) -> dict[str, int]:
 
 def _feedback_cells(session: Session, record: Row, changes: dict[str, int]) -> list[Row]:
     """Return the same changes as rows of the rollups."""
-    at, model, tier, route, key, team, feature, *_ = record
+    at, model, tier, route, key, team, feature, experiment, arm, *_ = record
     day = rollups.day_of(at)
     counted = "SELECT 1 FROM rollups WHERE dimension = 'feature' AND day = ? AND value = ? AND metric = 0"
     if feature and not session.run(counted, (day, feature)):
@@ -316,7 +318,7 @@ def _feedback_cells(session: Session, record: Row, changes: dict[str, int]) -> l
     # This is the order of `append`, so the two never wait for each other.
     return sorted(
         (dimension, day, value, rollups.TOTALS[name], n)
-        for dimension, value in zip(rollups.DIMENSIONS, values, strict=True)
+        for dimension, value in rollups.counted_for(values, rollups.arm_value(experiment, arm))
         for name, n in changes.items()
         if n
     )

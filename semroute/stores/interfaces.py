@@ -75,7 +75,8 @@ class Database(Protocol):
     """A SQL database. Blocking, safe to share among threads. Everything raises `StoreError`."""
 
     types: dict[str, str]
-    """What `{int}`, `{real}`, `{blob}` and `{clustered}` are called in its DDL."""
+    """What `{int}`, `{real}`, `{blob}` and `{clustered}` are called in its DDL. `{now}` in SQL is the time by its own
+    clock, in seconds since 1970."""
 
     def transaction(self, *, write: bool = True) -> AbstractContextManager[Session]:
         """Open a transaction: the end commits it, an exception rolls it back. If it only reads, it sees one moment."""

@@ -110,6 +110,13 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX trials_by_decision ON trials (decision)",
         "CREATE INDEX trials_by_time ON trials (at, id)",
     ),
+    (
+        # What all processes know of an experiment. `weights`: JSON, each change with its moment.
+        """CREATE TABLE experiments (
+            name TEXT NOT NULL PRIMARY KEY, started_at {real} NOT NULL, ended_at {real}, reason TEXT NOT NULL,
+            adopted TEXT NOT NULL, weights TEXT NOT NULL
+        ) {clustered}""",
+    ),
 )
 
 

@@ -71,7 +71,9 @@ class PostgresSession:
 class PostgresDatabase:
     """A database behind a pool of connections. Broken connections are replaced."""
 
-    types = {"int": "BIGINT", "real": "DOUBLE PRECISION", "blob": "BYTEA", "clustered": ""}
+    types = {"int": "BIGINT", "real": "DOUBLE PRECISION", "blob": "BYTEA", "clustered": ""} | {
+        "now": "EXTRACT(EPOCH FROM clock_timestamp())::DOUBLE PRECISION"
+    }
 
     def __init__(
         self,

@@ -22,6 +22,8 @@ CALLED = "called"
 """An extra dimension: the cost of a model's own calls, whichever model answered. Budgets of models use it."""
 PURPOSE = "purpose"
 """An extra dimension: trials beside requests, by their purpose. No other total holds them."""
+ARM = "arm"
+"""An extra dimension: the requests of each arm of an experiment, under `arm_value`."""
 RESET = "reset"
 """An extra dimension: what was spent of a counter when it was reset."""
 UPSERT = (
@@ -116,15 +118,17 @@ def cells(entries: Iterable[LogEntry], features: FeatureNames) -> Cells:
     for entry in entries:
         day = day_of(entry.sent.at)
         *values, feature = values_of(entry)
-        alike[(day, *values, features.place(day, feature))].append(entry)
+        arm = arm_value(entry.sent.experiment, entry.sent.arm)
+        alike[(day, *values, features.place(day, feature), arm)].append(entry)
     places: dict[tuple[str, int, str], tuple[Totals, list[int]]] = {}
     added: Cells = Counter()
-    for (day, *values), members in alike.items():
+    for (day, *values, arm), members in alike.items():
+        shares = counted_for(values, arm)
         for model, cost in chain.from_iterable(map(_calls, members)):
             added[(CALLED, day, model, TOTALS["cost"])] += cost
-        added.update(_misroutes(members, day, values))
+        added.update(_misroutes(members, day, shares))
         totals, buckets = _sums(members), _buckets(members)
-        for dimension, value in zip(DIMENSIONS, values, strict=True):
+        for dimension, value in shares:
             place = dimension, day, value
             before = places.get(place)
             if before is None:
@@ -139,6 +143,17 @@ def cells(entries: Iterable[LogEntry], features: FeatureNames) -> Cells:
     return added
 
 
+def arm_value(experiment: str, arm: str) -> str:
+    """Return the value that an arm counts under. Empty: the request is in no experiment."""
+    return f"{experiment}/{arm}" if experiment else ""
+
+
+def counted_for(values: Sequence[str], arm: str) -> list[tuple[str, str]]:
+    """Return the dimensions and values that a request counts for. `values`: in the order of `DIMENSIONS`."""
+    found = list(zip(DIMENSIONS, values, strict=True))
+    return [*found, (ARM, arm)] if arm else found
+
+
 def misrouted(reason: str, route: str | None, label: str | None, score: float | None) -> bool:
     """Return whether feedback says that a request should have gone to another route, or to a better model.
 
@@ -149,14 +164,14 @@ def misrouted(reason: str, route: str | None, label: str | None, score: float | 
     return elsewhere or (score is not None and score < GOOD_SCORE)
 
 
-def _misroutes(entries: Iterable[LogEntry], day: int, values: Sequence[str]) -> Cells:
+def _misroutes(entries: Iterable[LogEntry], day: int, shares: Sequence[tuple[str, str]]) -> Cells:
     """Return what entries add as misroutes because an answer failed a check."""
     added: Cells = Counter()
     for entry in entries:
         if not entry.escalated:
             continue
         model, tier = entry.routed
-        for dimension, value in zip(DIMENSIONS, values, strict=True):
+        for dimension, value in shares:
             routed = {"model": model, "tier": tier}.get(dimension, value)
             added[(dimension, day, routed, TOTALS["misroutes"])] += 1
             if routed != value:

@@ -67,7 +67,9 @@ class SqliteDatabase:
     lock that another process holds.
     """
 
-    types = {"int": "INTEGER", "real": "REAL", "blob": "BLOB", "clustered": "WITHOUT ROWID"}
+    types = {"int": "INTEGER", "real": "REAL", "blob": "BLOB", "clustered": "WITHOUT ROWID"} | {
+        "now": "(julianday('now') - 2440587.5) * 86400.0"
+    }
 
     def __init__(self, path: Path | None = None, *, durable: bool = True, busy_s: float = BUSY_S) -> None:
         self._path = path

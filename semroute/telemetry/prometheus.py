@@ -114,6 +114,12 @@ class Metrics:
             "trial_cost_usd", "USD spent on trials. No other metric holds them.", "purpose", "model"
         )
         self._untried = counter("trials_dropped", "Trials that were not made or not kept.", "purpose", "reason")
+        self._in_arms = counter(
+            "experiment_requests", "Requests by experiment and arm.", "experiment", "arm", "outcome"
+        )
+        self._experiments = gauge(
+            "experiment_running", "1: the experiment runs. 0: it waits, pauses or has ended.", "livemax", "experiment"
+        )
         self._refused = counter("refused_requests", "Requests refused before a decision. They have no record.", "code")
         self._breaker = gauge("breaker_open", "1: the model is only called for a probe.", "livemax", "model")
         self._latency = gauge(
@@ -138,6 +144,8 @@ class Metrics:
         alike: defaultdict[tuple[str, str, str], list[Record]] = defaultdict(list)
         attempts: defaultdict[tuple[str, str, str], list[Attempt]] = defaultdict(list)
         for record in records:
+            if record.experiment:
+                sums[self._in_arms, record.experiment, record.arm, record.outcome] += 1
             alike[record.decision.route or "", record.model or "", record.outcome].append(record)
             for attempt in record.attempts:
                 attempts[attempt.model, attempt.status, attempt.error_code or ""].append(attempt)
@@ -162,6 +170,10 @@ class Metrics:
         self._child(self._trials, trial.purpose, "ok" if trial.error is None else "failed").inc()
         for attempt in trial.attempts:
             self._child(self._trial_cost, trial.purpose, attempt.model).inc(float(attempt.cost_usd))
+
+    def staged(self, experiment: str, stage: str) -> None:
+        """Note how far an experiment is."""
+        self._child(self._experiments, experiment).set(stage == "running")
 
     def untried(self, purpose: str, reason: str) -> None:
         """Count a trial that was not made, or not kept, and why."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 
 from semroute.bases import RouteFileStruct
+from semroute.config.schema.experiments import Adopted, Experiment
 from semroute.config.schema.matching import Abstain, Classifier, EmbedderSettings, RouteOn, TierExemplars, Tuned
 from semroute.config.schema.models import ModelEntry
 from semroute.config.schema.policies import Policy
@@ -49,6 +50,10 @@ class RouteFile(RouteFileStruct, frozen=True, kw_only=True):
     """The model that savings are measured against. Not set: the most expensive model of the default."""
     budgets: tuple[Budget, ...] = ()
     """How much may be spent."""
+    experiments: dict[str, Experiment] = {}
+    """Experiments, by a name of your choice: a part of the users is served in another way."""
+    adopted: Adopted | None = None
+    """The arm of an experiment that was adopted."""
     log: LogSettings | None = None
     """What the decision log keeps."""
     cors: Cors | None = None
