@@ -88,13 +88,13 @@ def write_log(folder: Path, requests: int) -> None:
     log = SqlLog(database)
     for first in range(0, requests, BATCH):
         drawn = [with_start[draw.randrange(len(with_start))] for _ in range(min(BATCH, requests - first))]
-        asked = [_request(first + place, text) for place, (text, _) in enumerate(drawn)]
+        asked = [make_request(first + place, text) for place, (text, _) in enumerate(drawn)]
         every = [router.read_facts(request) for request in asked]
         readings = router.read([facts.ask for facts in every])
         records = []
         for place, parts in enumerate(zip(asked, every, readings, strict=True)):
             decision = router.decide_with(DecisionInputs(router, Signals(), 0.0, parts[1], parts[2]), parts[0])
-            records.append(_record(router, *parts, decision, BEGIN + (first + place) * EVERY_S, draw))
+            records.append(make_record(router, *parts, decision, BEGIN + (first + place) * EVERY_S, draw))
         log.write(records)
         TrialLog(database).append([trial for record in records for trial in _trials(record, tried)])
         for record, (_, truth) in zip(records, drawn, strict=True):
@@ -105,13 +105,14 @@ def write_log(folder: Path, requests: int) -> None:
     database.close()
 
 
-def _request(number: int, text: str) -> ChatRequest:
+def make_request(number: int, text: str) -> ChatRequest:
+    """Return a request. `number`: tells when it came."""
     moment = int((BEGIN + number * EVERY_S) * 1000)
     message = Message(role="user", parts=(Text(text=text),))
     return ChatRequest(id=f"{moment:012x}{number:016x}", messages=(message,))
 
 
-def _record(
+def make_record(
     router: Router,
     request: ChatRequest,
     facts: Facts,
@@ -120,6 +121,7 @@ def _record(
     at: float,
     draw: random.Random,
 ) -> Record:
+    """Return the record of a request that was answered. What it keeps is drawn."""
     keep, text = KEPT[draw.randrange(len(KEPT))], request.messages[0].text
     usage = Usage(input_tokens=facts.input_tokens, output_tokens=draw.randrange(20, 400))
     model = router.config.models[decision.model or "large"]

@@ -31,6 +31,9 @@ class Attempt(Frozen, frozen=True, kw_only=True):
     checked."""
     ungraded: str | None = None
     """Why a check of its answer could not be made, such as by a judge that is down. None: all were made."""
+    grades: dict[str, float] = {}
+    """What checks of a cascade measured of its answer: `judge`, `certainty`, `logprob`. A check that was not made is
+    missing."""
     purpose: Literal["answer", "judge", "classifier", "shadow"] = "answer"
     """Why it was called."""
     served_anyway: bool = False

@@ -64,6 +64,37 @@ def diff(**given: Any) -> None:
 
 
 @click.command(
+    "sweep",
+    epilog="""\b
+Examples:
+  semroute sweep                                 all dials that the route files use, on the service's own log
+  semroute sweep log.jsonl --dial strong_share --floor 0.98 --html sweep.html
+  semroute sweep --dial strong_share --write     set the dial that saves most above the floor""",
+)
+@click.argument("log", required=False)
+@routes_option
+@click.option("--dial", "dials", multiple=True, help="The dial to move; can be repeated.  [default: all that are used]")
+@click.option("--floor", type=SHARE, help="The share of today's quality to keep (0 to 1).  [default: 0.97]")
+@click.option("--min-quality", type=SHARE, help="The mean quality to keep (0 to 1), instead of --floor.")
+@time_option("--since", "From this time on", "the first record")
+@time_option("--until", "Up to this time", "the last record")
+@click.option("--seed", type=int, default=0, show_default=True, help="The seed of the intervals.")
+@click.option("--write", is_flag=True, help="Write the best setting to swept.yaml. Without this, nothing is written.")
+@click.option("--html", type=OutputFile(), help="Write a report with charts to this file.")
+@json_option
+def sweep(**given: Any) -> None:
+    """Show what each setting of a dial would have cost and kept.
+
+    Moves one dial at a time, such as strong_share, over the logged requests. Estimates the quality from feedback,
+    judges and shadow calls, with intervals, and marks the setting that saves most above a floor. A request counts only
+    for a model that answered it; where the log cannot tell, the report says how many more labels could. LOG is a file
+    of `semroute export` or the URL of a database; without it, the log at SEMROUTE_DATABASE_URL is read. To undo
+    --write, delete swept.yaml in the routes folder.
+    """
+    run("sweep", given)
+
+
+@click.command(
     "suggest",
     epilog="""\b
 Examples:

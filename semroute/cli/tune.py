@@ -30,7 +30,7 @@ def command(
     with progress_bar("embedding utterances") as progress:
         router = Router.load(folder, progress=Bar(progress))
     if not dry_run:
-        check_free(folder / OVERLAY, router.config)
+        check_free(folder / OVERLAY, router.config, "tuned", HEADER)
     with progress_bar("deciding") as progress:
         labelled = read_labelled(file, router, Bar(progress))
     warn(labelled.torn)
@@ -46,20 +46,23 @@ def command(
         _show(tuning, target, better=better)
 
 
-def check_free(target: Path, config: Config) -> None:
-    """Check that `target` may be written.
+def check_free(target: Path, config: Config, section: str, header: str) -> None:
+    """Check that an overlay may be written. `section`: the only one in it. `header`: how a written overlay begins.
 
-    Raises `RequestError` if people wrote in it, or if `tuned` is defined elsewhere.
+    Raises `RequestError` if people wrote in the file, or if the section is defined elsewhere.
     """
-    source = config.sources.get("tuned")
+    source = config.sources.get(section)
     if source is not None and Path(source.file) != target:
-        raise RequestError(f"{source.file}:{source.line}: got `tuned`, expected it in {target} only: remove it here")
+        raise RequestError(
+            f"{source.file}:{source.line}: got `{section}`, expected it in {target} only: remove it here"
+        )
     if not target.exists():
         return
     data = target.read_bytes()
-    if not data.startswith(HEADER.encode()) or parse(str(target), data, {}).value.keys() != {"tuned"}:
-        advice = "move your own entries to another file and delete this one, or use --dry-run"
-        raise RequestError(f"{target}: has content that `semroute tune` did not write: {advice}")
+    if not data.startswith(header.encode()) or parse(str(target), data, {}).value.keys() != {section}:
+        command = header.split("`")[1]
+        advice = "move your own entries to another file and delete this one, or write nothing"
+        raise RequestError(f"{target}: has content that `{command}` did not write: {advice}")
 
 
 def overlay(tuning: Tuning, encoder: str, source: str) -> str:

@@ -22,6 +22,7 @@ from semroute.config.check_substitutes import check_substitutes
 from semroute.config.check_trials import check_trials
 from semroute.config.config import Draft
 from semroute.config.dialects import ECHO, rules_of
+from semroute.config.dials import POLICY_DIALS, value_in
 from semroute.config.error_wording import listed, quote, words
 from semroute.config.presets import PRESETS
 from semroute.config.problems import check_pattern
@@ -57,6 +58,7 @@ def check(draft: Draft, *, today: datetime.date) -> list[Problem]:
         *_check_routes(draft),
         *_check_strip(draft),
         *_check_tuned(draft),
+        *_check_swept(draft),
         *_check_utterances(draft),
         *check_rules(draft),
         *check_strategies(draft, today),
@@ -239,6 +241,20 @@ def _check_strip(draft: Draft) -> Iterator[Problem]:
 def _check_tuned(draft: Draft) -> Iterator[Problem]:
     thresholds = draft.merged.tuned.thresholds if draft.merged.tuned else {}
     yield from _unknown(draft, "routes", {f"tuned.thresholds.{name}": name for name in thresholds})
+
+
+def _check_swept(draft: Draft) -> Iterator[Problem]:
+    """Warn of swept dials that no policy uses."""
+    swept, merged = draft.merged.swept, draft.merged
+    if swept is None or draft.broken:
+        return
+    of_routes = (route.policy for route in merged.routes)
+    policies = (merged.policy, merged.default.policy if merged.default else None, *of_routes)
+    for name in POLICY_DIALS:
+        unused = all(policy is None or value_in(policy, name) is None for policy in policies)
+        if getattr(swept, name) is not None and unused:
+            message = f"no policy uses `{name}`, so it has no effect"
+            yield _warning(draft, f"swept.{name}", message, "no-effect", "run `semroute sweep` again, or delete it")
 
 
 def _check_utterances(draft: Draft) -> Iterator[Problem]:

@@ -8,7 +8,7 @@ import msgspec
 
 from semroute.bases import Frozen
 from semroute.config.schema.experiments import Adopted, Experiment
-from semroute.config.schema.matching import Abstain, Classifier, EmbedderSettings, RouteOn, Tuned
+from semroute.config.schema.matching import Abstain, Classifier, EmbedderSettings, RouteOn, Swept, Tuned
 from semroute.config.schema.models import Model
 from semroute.config.schema.policies import Policy
 from semroute.config.schema.providers import ProviderSettings
@@ -76,6 +76,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     strip: tuple[str, ...] = ()
     """Patterns of what is not the user's."""
     tuned: Tuned = Tuned()
+    swept: Swept = Swept()
+    """What `semroute sweep` set. `with_swept` has put it into the policies already."""
     policy: Policy = Policy()
     baseline: str = ""
     """The id of the model that savings are measured against."""

@@ -19,12 +19,13 @@ from semroute.config.check_aliases import specific_first
 from semroute.config.check_config import check
 from semroute.config.check_experiments import unusable_folders
 from semroute.config.config import Config, Draft
+from semroute.config.dials import with_swept
 from semroute.config.folder import RouteFiles, read_files
 from semroute.config.merge import merge
 from semroute.config.more_utterances import with_more_utterances
 from semroute.config.overlays import overlaid
 from semroute.config.presets import PRESETS
-from semroute.config.schema.matching import Abstain, EmbedderSettings, TierExemplars, Tuned
+from semroute.config.schema.matching import Abstain, EmbedderSettings, Swept, TierExemplars, Tuned
 from semroute.config.schema.models import DeploymentSettings, Model, ModelEntry, deployment_ids
 from semroute.config.schema.policies import Policy
 from semroute.config.schema.providers import ProviderEntry, ProviderSettings
@@ -152,7 +153,7 @@ def _config(draft: Draft, default: Default, version: str, today: datetime.date) 
     merged = draft.merged
     found = [model for id_, entry in merged.models.items() for model in _models(id_, entry)]
     models = {m.id: replace(m.on(today), account=merged.providers[m.provider].limits) for m in found}
-    return Config(
+    config = Config(
         providers={
             id_: ProviderSettings(
                 **{**asdict(entry), "api_key": entry.api_key or None, "base_url": _base_url(entry)},
@@ -189,6 +190,7 @@ def _config(draft: Draft, default: Default, version: str, today: datetime.date) 
         sources=draft.sources,
         version=version,
     )
+    return with_swept(config, merged.swept or Swept())
 
 
 def _price(model: Model) -> Decimal:

@@ -6,8 +6,10 @@ colours into each chart, makes it 4.6 times as large, and has no heat map (2026-
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from html import escape
+from typing import NamedTuple
 
 from semroute.bases import Frozen
 from semroute.evaluation.decision_metrics import Bin, RiskPoint, RouteMetrics
@@ -77,6 +79,51 @@ def risk_chart(points: Sequence[RiskPoint], now: tuple[float, float] | None) -> 
         tip = f"as it is set: takes {now[0]:.0%}, {now[1]:.1%} of them wrong"
         body.append(_dot(now[0], now[1] / ceiling, tip, "now"))
     return svg(LEFT + PLOT + RIGHT, TOP + PLOT + BOTTOM, "Risk against coverage as the threshold falls", body)
+
+
+class TradeOff(NamedTuple):
+    """One setting: what it costs and what it keeps."""
+
+    cost: float
+    """As a share of today's."""
+    kept: tuple[float, float, float]
+    """The quality as a share of today's: the estimate, the lowest and the highest."""
+    tip: str
+    kind: str
+    """The class of the dot: `dot`, `now` or `best`."""
+
+
+def trade_off_chart(points: Sequence[TradeOff], floor: float | None) -> str:
+    """Draw cost against the quality that is kept, with intervals. `floor`: the quality to keep. None: no line."""
+    ordered = sorted(points, key=lambda point: point.cost)
+    dearest = max([1.0, *(point.cost for point in ordered)])
+    lows = [*(point.kept[0] for point in ordered), *(() if floor is None else (floor,)), 1.0]
+    bottom = max(0.0, math.floor(10 * (min(lows) - 0.05)) / 10)
+    top = max(1.0, *lows) + 0.02
+
+    def place(cost: float, kept: float) -> tuple[float, float]:
+        return cost / dearest, (min(top, max(bottom, kept)) - bottom) / (top - bottom)
+
+    body = []
+    for share in (0, 0.25, 0.5, 0.75, 1):
+        x, y, kept, cost = _x(share), _y(share), bottom + share * (top - bottom), share * dearest
+        body.append(f'<line class="grid" x1="{_x(0):.1f}" y1="{y:.1f}" x2="{_x(1):.1f}" y2="{y:.1f}"/>')
+        body.append(f'<text class="tick" x="{_x(0) - 7:.1f}" y="{y + 4:.1f}" text-anchor="end">{kept:.0%}</text>')
+        body.append(f'<text class="tick" x="{x:.1f}" y="{_y(0) + 17:.1f}" text-anchor="middle">{cost:.0%}</text>')
+    across, up = "cost, as a share of today's", "quality, as a share of today's, with 95% intervals"
+    body.append(
+        f'<text class="axis" x="{_x(0.5):.1f}" y="{_y(0) + 36:.1f}" text-anchor="middle">{escape(across)}</text>'
+    )
+    body.append(f'<text class="axis" x="{_x(0):.1f}" y="{_y(1) - 11:.1f}">{escape(up)}</text>')
+    if floor is not None:
+        body.append(_line([place(0, floor), place(dearest, floor)], "ideal"))
+    body.append(_line([place(point.cost, point.kept[0]) for point in ordered], "curve"))
+    for point in ordered:
+        x, low = place(point.cost, point.kept[1])
+        _, high = place(point.cost, point.kept[2])
+        body.append(f'<line class="gap" x1="{_x(x):.1f}" y1="{_y(low):.1f}" x2="{_x(x):.1f}" y2="{_y(high):.1f}"/>')
+    body += [_dot(*place(point.cost, point.kept[0]), point.tip, point.kind) for point in ordered]
+    return svg(LEFT + PLOT + RIGHT, TOP + PLOT + BOTTOM, "Quality that is kept against cost", body)
 
 
 def matrix_chart(matrix: Matrix) -> str:

@@ -25,7 +25,7 @@ from semroute.semantic.array_cache import Cache
 from semroute.semantic.background import open_background
 from semroute.semantic.embedder import Embedder
 from semroute.semantic.gain_file import FILE, read_gain
-from semroute.semantic.tuned_thresholds import ADVICE, stale
+from semroute.semantic.tuned_thresholds import stale
 
 THRESHOLD_KEYS = {"tuned": "tuned.thresholds.{}", "route": "routes.{}.threshold", "abstain": "abstain.threshold"}
 """The key of a threshold in the route files, by who set the threshold."""
@@ -142,10 +142,10 @@ def _rows(file: Path) -> Iterator[tuple[int, _Row]]:
 
 
 def _stale(config: Config, embedder: Embedder) -> Iterator[Problem]:
-    """Warn of thresholds that were tuned with another embedder. They do not count."""
-    if message := stale(config, embedder):
-        source = config.sources.get("tuned.encoder") or WrittenAt(file="routes", line=0)
-        yield problem_at(source, message, "warning", "stale-thresholds", ADVICE)
+    """Warn of thresholds that were tuned or swept with another embedder. They do not count."""
+    for one in stale(config, embedder):
+        source = config.sources.get(f"{one.section}.encoder") or WrittenAt(file="routes", line=0)
+        yield problem_at(source, one.told, "warning", "stale-thresholds", one.advice)
 
 
 def _thresholds(router: Router) -> Iterator[Problem]:

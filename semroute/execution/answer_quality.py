@@ -125,14 +125,21 @@ def _wording(checks: Checks, answer: Completion) -> Iterator[str]:
     yield from (f"it holds {text!r}" for text in checks.forbids if text.casefold() in folded)
 
 
+def mean_logprob(answer: Completion) -> float | None:
+    """Return the mean log-probability of the tokens. None: the provider gave none."""
+    if not answer.logprobs:
+        return None
+    return sum(token.logprob for token in answer.logprobs) / len(answer.logprobs)
+
+
 def _likely(checks: Checks, answer: Completion) -> Iterator[str]:
     if checks.min_logprob is None:
         return
     if not answer.logprobs:
         yield "the provider gave no log-probabilities"
         return
-    mean = sum(token.logprob for token in answer.logprobs) / len(answer.logprobs)
-    if mean < checks.min_logprob:
+    mean = mean_logprob(answer)
+    if mean is not None and mean < checks.min_logprob:
         yield f"its mean log-probability is {mean:.2f}, expected at least {checks.min_logprob:g}"
 
 

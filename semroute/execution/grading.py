@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from functools import partial
 from typing import TypeVar
@@ -14,7 +15,7 @@ from semroute.config.json_schemas import SchemaFaultError
 from semroute.config.schema.models import Model
 from semroute.config.schema.policies import Callback, Checks, Judge, JudgeError
 from semroute.errors import NoModelError, PlanExhaustedError, ProviderError
-from semroute.execution.answer_quality import wording
+from semroute.execution.answer_quality import mean_logprob, wording
 from semroute.execution.check_processes import AnswerChecker
 from semroute.execution.judge_health import JudgeHealth, UngradedError
 from semroute.execution.judge_prompts import ask_of, grade_in, grading
@@ -98,12 +99,14 @@ class Grader:
         accepted anyway, this attempt says so.
         """
         place = len(attempts) - 1
+        if checks.min_logprob is not None and (mean := mean_logprob(answer)) is not None:
+            _note_grade(attempts, place, "logprob", mean)
         try:
             found = await self._examiner.failures(checks, answer)
         except SchemaFaultError as error:  # no answer is to blame: it is held to the other checks
             attempts[place] = replace(attempts[place], ungraded=f"the checks' `json_schema` cannot be used: {error}")
             found = await self._examiner.failures(replace(checks, json=True, json_schema=None), answer)
-        for name, ask in self._asking(checks, request, model, answer, attempts):
+        for name, ask in self._asking(checks, request, model, answer, attempts, place):
             if found:
                 break
             try:
@@ -116,23 +119,41 @@ class Grader:
         return found
 
     def _asking(
-        self, checks: Checks, request: ChatRequest, model: Model, answer: Completion, attempts: list[Attempt]
+        self,
+        checks: Checks,
+        request: ChatRequest,
+        model: Model,
+        answer: Completion,
+        attempts: list[Attempt],
+        place: int,
     ) -> Iterator[tuple[str, Callable[[], Awaitable[list[str]]]]]:
-        """Yield the checks that others make, cheapest first: a name for messages, and a function that runs it."""
+        """Yield the checks that others make, cheapest first: a name for messages, and a function that runs it.
+
+        `place`: of the call that gave the answer, among the attempts.
+        """
+        graded = partial(self._graded, request, answer, attempts, place)
         if checks.min_certainty is not None:
             own = Judge(model=model.id, rubric=CERTAINTY, threshold=checks.min_certainty)
-            yield model.id, partial(self._graded, own, request, answer, attempts, "rates its own certainty")
+            yield model.id, partial(graded, own, "certainty", "rates its own certainty")
         if checks.judge is not None:
             who = f"judge {checks.judge.model} gives"
-            yield checks.judge.model, partial(self._graded, checks.judge, request, answer, attempts, who)
+            yield checks.judge.model, partial(graded, checks.judge, "judge", who)
         if checks.callback is not None:
             yield CALLBACK, partial(self._called_back, checks.callback, request, model, answer)
 
     async def _graded(
-        self, judge: Judge, request: ChatRequest, answer: Completion, attempts: list[Attempt], who: str
+        self,
+        request: ChatRequest,
+        answer: Completion,
+        attempts: list[Attempt],
+        place: int,
+        judge: Judge,
+        check: str,
+        who: str,
     ) -> list[str]:
         question = grading(judge.rubric, request, wording(answer))
         grade = await ask_judge(self._call, question, self._models[judge.model], grade_in, attempts)
+        _note_grade(attempts, place, check, grade.score)
         if grade.score >= judge.threshold:
             return []
         why = f" ({grade.reason[:MAX_REASON_CHARS]})" if grade.reason else ""
@@ -165,3 +186,8 @@ class Grader:
             raise UngradedError(CALLBACK, why) from None
         why = f": {verdict.reason[:MAX_REASON_CHARS]}" if verdict.reason else ""
         return [] if verdict.passed else [f"the callback refuses it{why}"]
+
+
+def _note_grade(attempts: list[Attempt], place: int, check: str, grade: float) -> None:
+    if math.isfinite(grade):
+        attempts[place] = replace(attempts[place], grades={**attempts[place].grades, check: grade})

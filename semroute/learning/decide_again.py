@@ -6,7 +6,7 @@ Each row is decided from the best that the log has of it: its text, its features
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -23,6 +23,7 @@ from semroute.routing.ask import Ask
 from semroute.routing.decide import Choice
 from semroute.routing.difficulty import Reading
 from semroute.routing.facts import Facts
+from semroute.routing.fixed_thresholds import Fixed, with_thresholds
 from semroute.routing.rule_matching import digest
 from semroute.routing.sticky import Remembered, stick
 from semroute.semantic.embedder import Features
@@ -70,22 +71,27 @@ class Decider:
 
     def decide(self, rows: Sequence[LoggedDecision]) -> list[Again]:
         """Decide rows from the best that the log has. Their texts are embedded together."""
+        return [again(self.router) for again in self.decidable(rows)]
+
+    def decidable(self, rows: Sequence[LoggedDecision]) -> list[Decidable]:
+        """Prepare rows, so that each can be decided with several routers. Their texts are embedded together."""
         sources = [self._source(row) for row in rows]
         asks = [source.ask for source in sources if isinstance(source, _Source) and source.ask is not None]
         readings = iter(self.router.read(asks) if asks else [])
-        return [
-            source
-            if isinstance(source, Again)
-            else self._decided(source, next(readings) if source.ask is not None else self._reading(source))
-            for source in sources
-        ]
+        found: list[Decidable] = []
+        for source in sources:
+            if isinstance(source, Again):
+                found.append(Decidable(source, Reading()))
+            else:
+                found.append(Decidable(source, next(readings) if source.ask is not None else self._reading(source)))
+        return found
 
     def by_vector(self, row: LoggedDecision) -> Decision | None:
         """Decide a row as if the log had only the vector of its ask. None: it has none that this encoder made."""
         if row.vector is None or self._foreign(row):
             return None
         source = self._of_vector(row)
-        return self._decided(source, self._reading(source)).decision
+        return Decidable(source, self._reading(source))(self.router).decision
 
     def _source(self, row: LoggedDecision) -> _Source | Again:
         kept, text = row.features, None if row.redacted else row.text
@@ -153,11 +159,33 @@ class Decider:
             return reading
         return msgspec.structs.replace(reading, gains=kept.gains, parts=kept.parts)
 
-    def _decided(self, source: _Source, reading: Reading) -> Again:
-        row = source.row
-        inputs = _LoggedInputs(self.router, source, reading)
+
+class Decidable:
+    """A logged row, with all that a decision about it needs."""
+
+    def __init__(self, source: _Source | Again, reading: Reading) -> None:
+        """`source`: an `Again` says that the row cannot be decided."""
+        self._source, self._reading = source, reading
+
+    @property
+    def several(self) -> bool:
+        """Return whether the row asks for several things at once."""
+        return bool(self._reading.each)
+
+    def __call__(self, router: Router, fixed: Mapping[str, Fixed] | None = None) -> Again:
+        """Decide the row with the router that it was prepared with, or one `configured` from that.
+
+        `fixed`: `fixed_by_name` of the router's configuration, if the thresholds of the routes differ.
+        """
+        source = self._source
+        if isinstance(source, Again):
+            return source
+        row, reading = source.row, self._reading
+        if fixed is not None:
+            reading = with_thresholds(reading, router.config, fixed)
+        inputs = _LoggedInputs(router, source, reading)
         try:
-            decision = self.router.decide_with(inputs, source.request)
+            decision = router.decide_with(inputs, source.request)
         except (UnknownModelError, UnknownRouteError):
             return Again(row, None, source.basis, frozenset(), GONE)
         except RequestError as error:

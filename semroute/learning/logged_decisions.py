@@ -103,6 +103,7 @@ class AttemptThen(Frozen, frozen=True, kw_only=True):
     error_code: str | None = None
     escalated: str | None = None
     ungraded: str | None = None
+    grades: dict[str, float] = {}
     purpose: str = "answer"
     served_anyway: bool = False
     usage: Usage = Usage()

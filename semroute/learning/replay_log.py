@@ -218,7 +218,7 @@ class Replay:
     def _costs(self, row: LoggedDecision, decision: Decision) -> tuple[Decimal, Decimal]:
         """Return what the planned model then and the one now cost for the logged tokens, at the prices of now."""
         models = self._router.config.models
-        usage = _usage(row, decision)
+        usage = served_usage(row, decision)
         then = models.get(row.decision.model or "")
         now = models.get(decision.model or "")
         before = row.cost_usd if then is None else cost_usd(then, usage)
@@ -294,7 +294,7 @@ class Replay:
         self._moves = {(m.route_before, m.route_after, m.model_before, m.model_after): m for m in self.report.moves}
 
 
-def _usage(row: LoggedDecision, decision: Decision) -> Usage:
+def served_usage(row: LoggedDecision, decision: Decision) -> Usage:
     """Return the tokens of the answer that was served, or what is expected if there was none."""
     served = [one for one in row.attempts if one.purpose == "answer" and one.status == "ok"]
     chosen = next((one for one in served if one.served_anyway), served[-1] if served else None)

@@ -358,6 +358,8 @@ async def test_a_model_rates_its_own_certainty() -> None:
     run = Run(small=(GOOD, '{"score": 0.3}'), middle=("better", '{"score": 0.9}'))
     assert (await run(Checks(min_certainty=0.5))).text == "better"
     assert str(run.attempts[0].escalated).startswith("rates its own certainty 0.3")
+    answers = [attempt for attempt in run.attempts if attempt.purpose == "answer"]
+    assert [attempt.grades for attempt in answers] == [{"certainty": 0.3}, {"certainty": 0.9}]
 
 
 @pytest.fixture
@@ -649,6 +651,7 @@ async def test_log_probabilities_of_a_check_are_kept_from_callers_who_did_not_as
     run = Run(small=answer(GOOD, logprobs=LIKELY, dropped=("seed", "logprobs")))
     assert (await run(Checks(min_logprob=-1))).logprobs == ()
     assert run.providers["small"].requests[0].params.logprobs
+    assert run.attempts[0].grades == {"logprob": -0.25}
     run = Run(small=answer(BAD, logprobs=LIKELY))
     assert (await run(Checks(min_logprob=-0.1))).logprobs == ()
     run.asked = request(stream=True, params=Params(logprobs=True))

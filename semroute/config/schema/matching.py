@@ -57,6 +57,35 @@ class Tuned(RouteFileStruct, frozen=True, kw_only=True):
     """By route."""
 
 
+class Swept(RouteFileStruct, frozen=True, kw_only=True):
+    """Dials that `semroute sweep` set. They are in a file of their own and come before what the policies say.
+
+    A dial counts only in policies that use it.
+    """
+
+    encoder: str = ""
+    """The fingerprint of the encoder that `abstain_threshold` was found with. With another encoder it does not count.
+    Empty: it counts with any."""
+    abstain_threshold: Fraction | None = None
+    """The confidence that a route needs, for routes that neither have a threshold of their own nor a tuned one."""
+    moderate_from: Fraction | None = None
+    """`difficulty.moderate_from` of policies with `difficulty: {by: complexity}`."""
+    complex_from: Fraction | None = None
+    """`difficulty.complex_from` of policies with `difficulty: {by: complexity}`."""
+    strong_share: Fraction | None = None
+    """`difficulty.strong_share` of policies that have it."""
+    min_quality_retained: Fraction | None = None
+    """`difficulty.min_quality_retained` of policies that have it."""
+    cost_quality: Fraction | None = None
+    """`cost_quality` of policies with `select: balanced`."""
+    judge_threshold: Fraction | None = None
+    """The grade that the judge of a cascade must give."""
+    min_certainty: Fraction | None = None
+    """`min_certainty` of cascades that have it."""
+    min_logprob: Annotated[float, Meta(le=0)] | None = None
+    """`min_logprob` of cascades that have it."""
+
+
 class TierExemplars(RouteFileStruct, frozen=True, kw_only=True):
     """Example prompts of a tier, for policies with `difficulty: {by: exemplars}`.
 

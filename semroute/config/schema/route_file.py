@@ -6,7 +6,7 @@ import datetime
 
 from semroute.bases import RouteFileStruct
 from semroute.config.schema.experiments import Adopted, Experiment
-from semroute.config.schema.matching import Abstain, Classifier, EmbedderSettings, RouteOn, TierExemplars, Tuned
+from semroute.config.schema.matching import Abstain, Classifier, EmbedderSettings, RouteOn, Swept, TierExemplars, Tuned
 from semroute.config.schema.models import ModelEntry
 from semroute.config.schema.policies import Policy
 from semroute.config.schema.providers import ProviderEntry
@@ -33,6 +33,8 @@ class RouteFile(RouteFileStruct, frozen=True, kw_only=True):
     match. The model still gets it."""
     tuned: Tuned | None = None
     """Thresholds that `semroute tune` found."""
+    swept: Swept | None = None
+    """Dials that `semroute sweep` set."""
     policy: Policy | None = None
     """The policy of routes that have none of their own."""
     prices_as_of: datetime.date | None = None
