@@ -22,6 +22,7 @@ from semroute.access.callers import Access
 from semroute.access.trial_budget import TrialBudget
 from semroute.api import (
     admin,
+    alarms,
     completions,
     count_tokens,
     dashboard,
@@ -37,6 +38,7 @@ from semroute.api import (
     text_completions_endpoint,
 )
 from semroute.api.accounting import Books, kept_content
+from semroute.api.alarms import Alarms
 from semroute.api.background_work import keep_going
 from semroute.api.fast_path import Service
 from semroute.api.openapi_page import ReferencePage
@@ -107,6 +109,8 @@ def create_app(settings: Settings | None = None, lifeline: Lifeline | None = Non
             admin.probed,
             admin.ready,
             admin.reload,
+            alarms.alarms,
+            alarms.reset,
             decisions.decisions,
             decisions.decision,
             decisions.stats,
@@ -185,11 +189,20 @@ async def _running(app: Service, settings: Settings, lifeline: Lifeline) -> Asyn
     app.state.idempotency, app.state.keepalive_s = idempotency, settings.keepalive_s
     access = Access(settings, books.ring)
     app.state.books, app.state.access = books, access
+    alarm = app.state.alarms = Alarms(
+        books.database,
+        in_service.config,
+        transport,
+        books.metrics,
+        logs=books.writer is not None,
+        ask=books.ask,
+    )
     app.state.refusals = guards.Refusals()
     app.gate = OriginGate(access, lambda: in_service.config().cors)
     gc.set_threshold(*COLLECTED)
     gc.freeze()  # objects that exist by now stay; looking through them again and again would stop everything for 0.1 s
     works += [trials.run, reloader.watch, books.watch, books.state.run, partial(responses_endpoints.sweep, books)]
+    works += [alarm.watch, alarm.deliver]
     watching = {asyncio.create_task(keep_going(work)) for work in works}
     try:
         yield
@@ -200,6 +213,7 @@ async def _running(app: Service, settings: Settings, lifeline: Lifeline) -> Asyn
         await idempotency.aclose()
         await gateway.aclose()
         await trials.aclose()
+        await alarm.aclose()
         await books.aclose()
         await transport.aclose()
 

@@ -7,6 +7,7 @@ import datetime
 import msgspec
 
 from semroute.bases import Frozen
+from semroute.config.schema.alarms import AlarmSettings
 from semroute.config.schema.matching import Abstain, Classifier, EmbedderSettings, RouteOn, Tuned
 from semroute.config.schema.models import Model
 from semroute.config.schema.policies import Policy
@@ -77,6 +78,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """The id of the model that savings are measured against."""
     budgets: tuple[Budget, ...] = ()
     log: LogSettings = LogSettings()
+    alarms: AlarmSettings | None = None
+    """None: nothing is watched."""
     cors: Cors | None = None
     """None: only the service's own pages may call it."""
     prices_as_of: datetime.date | None = None

@@ -145,6 +145,7 @@ def _config(draft: Draft, default: Default, version: str, today: datetime.date) 
         baseline=merged.baseline or max(default.models, key=lambda id_: _price(models[id_]), default=""),
         budgets=merged.budgets,
         log=merged.log or LogSettings(),
+        alarms=merged.alarms,
         cors=merged.cors,
         routes={route.name: route for route in merged.routes},
         rules=tuple(sorted(merged.rules, key=lambda rule: -rule.priority)),

@@ -110,6 +110,10 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX trials_by_decision ON trials (decision)",
         "CREATE INDEX trials_by_time ON trials (at, id)",
     ),
+    (
+        # Which process watches for alarms, how far it has come, and what it compares with.
+        "CREATE TABLE alarms (name TEXT NOT NULL PRIMARY KEY, data {blob} NOT NULL)",
+    ),
 )
 
 

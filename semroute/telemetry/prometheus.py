@@ -114,6 +114,11 @@ class Metrics:
             "trial_cost_usd", "USD spent on trials. No other metric holds them.", "purpose", "model"
         )
         self._untried = counter("trials_dropped", "Trials that were not made or not kept.", "purpose", "reason")
+        self._alarms = counter("alarms", "Alarms that were raised.", "alarm", "tier", "source")
+        self._raised = gauge(
+            "alarm_raised", "1: the alarm is raised and not over.", "livemax", "alarm", "tier", "source"
+        )
+        self._ever_raised: set[tuple[str, str, str]] = set()
         self._refused = counter("refused_requests", "Requests refused before a decision. They have no record.", "code")
         self._breaker = gauge("breaker_open", "1: the model is only called for a probe.", "livemax", "model")
         self._latency = gauge(
@@ -170,6 +175,16 @@ class Metrics:
     def misroute(self, route: str, tier: str) -> None:
         """Count a request that, by feedback, should have gone to another route or a better model."""
         self._child(self._misroutes, route, tier).inc()
+
+    def count_alarm(self, alarm: str, tier: str, source: str) -> None:
+        """Count an alarm that was raised."""
+        self._child(self._alarms, alarm, tier, source).inc()
+
+    def show_alarms(self, raised: Sequence[tuple[str, str, str]]) -> None:
+        """Show which alarms are raised: the name of each, its tier, and the source of its scores."""
+        self._ever_raised.update(raised)
+        for labels in self._ever_raised:
+            self._child(self._raised, *labels).set(labels in raised)
 
     def show(self, moment: Gauges) -> None:
         """Count the requests that wait, and take over the present values."""
