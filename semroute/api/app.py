@@ -41,6 +41,7 @@ from semroute.api.accounting import Books, kept_content
 from semroute.api.alarms import Alarms
 from semroute.api.background_work import keep_going
 from semroute.api.fast_path import Service
+from semroute.api.misroutes import Misroutes
 from semroute.api.openapi_page import ReferencePage
 from semroute.api.origin_checks import OriginGate
 from semroute.api.request_intake import BodyLimits, RequestPlaces
@@ -197,12 +198,13 @@ async def _running(app: Service, settings: Settings, lifeline: Lifeline) -> Asyn
         logs=books.writer is not None,
         ask=books.ask,
     )
+    misroutes = Misroutes(books.database, in_service.config, books.metrics, ask=books.ask)
     app.state.refusals = guards.Refusals()
     app.gate = OriginGate(access, lambda: in_service.config().cors)
     gc.set_threshold(*COLLECTED)
     gc.freeze()  # objects that exist by now stay; looking through them again and again would stop everything for 0.1 s
     works += [trials.run, reloader.watch, books.watch, books.state.run, partial(responses_endpoints.sweep, books)]
-    works += [alarm.watch, alarm.deliver]
+    works += [alarm.watch, alarm.deliver, *([misroutes.watch] if books.writer is not None else [])]
     watching = {asyncio.create_task(keep_going(work)) for work in works}
     try:
         yield
@@ -214,6 +216,7 @@ async def _running(app: Service, settings: Settings, lifeline: Lifeline) -> Asyn
         await gateway.aclose()
         await trials.aclose()
         await alarm.aclose()
+        await misroutes.aclose()
         await books.aclose()
         await transport.aclose()
 

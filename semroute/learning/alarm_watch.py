@@ -10,7 +10,6 @@ Pure: it reads no log and no clock. What it knows can be packed, so that another
 
 from __future__ import annotations
 
-import math
 import uuid
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -22,6 +21,7 @@ from semroute.bases import Frozen
 from semroute.config.schema.alarms import AlarmName, AlarmSettings
 from semroute.learning.drift_alarm import BLOCK, FIGURES, Alarm, DriftAlarm, DriftProgress, DriftReference, What
 from semroute.learning.quality_alarm import QualityAlarm, QualityProgress
+from semroute.learning.unit_vectors import unit_vector
 from semroute.routing.scoring import Floats
 from semroute.stores.alarm_log import ScoreTotals, SeenRequest
 
@@ -165,7 +165,7 @@ class AlarmWatch:
     def see(self, rows: Sequence[SeenRequest]) -> None:
         """Take in the next requests of the log, in order."""
         for row in rows:
-            if (vector := _vector(row.embedding)) is not None and row.in_scope is not None:
+            if (vector := unit_vector(row.embedding)) is not None and row.in_scope is not None:
                 if row.encoder == self._encoder:
                     self._foreign = 0
                     self._see(vector, row.in_scope, row.at)
@@ -280,12 +280,3 @@ class AlarmWatch:
         """Return what happened since the last call."""
         news, self._news = self._news, []
         return news
-
-
-def _vector(embedding: bytes) -> Floats | None:
-    """Float16, little-endian -> float32 (dim,), L2-normalised. None: there is no vector, or it is damaged."""
-    if not embedding or len(embedding) % 2:
-        return None
-    vector = np.frombuffer(embedding, "<f2").astype(np.float32)
-    length = float(np.linalg.norm(vector))
-    return vector / np.float32(length) if math.isfinite(length) and length > 0 else None

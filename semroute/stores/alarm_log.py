@@ -1,7 +1,6 @@
 """What alarms need of the decision log, and what they keep there.
 
-One of the processes that share a database leads. It reads the log, and saves how far it has come. With each look it
-counts up a beat. A process that saw the same beat several times in a row takes over. No clock is compared.
+One of the processes that share a database leads. It reads the log, and saves how far it has come.
 """
 
 from __future__ import annotations
@@ -13,13 +12,11 @@ import msgspec
 from semroute.bases import Frozen
 from semroute.stores import log_rows, rollups
 from semroute.stores.interfaces import Database, Row, Session
+from semroute.stores.leadership import Leadership, get, put
 
-SILENT_LOOKS = 3
-"""If the leader is silent for so many looks, another process takes over."""
 PAGE = 500
 """How many requests are read at once."""
-_PUT = "INSERT INTO alarms (name, data) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET data = excluded.data"
-_LEADER, _PROGRESS, _REFERENCE, _RESETS = "leader", "progress", "reference", "resets"
+_PROGRESS, _REFERENCE, _RESETS = "alarms.progress", "alarms.reference", "alarms.resets"
 _SEEN = (
     "SELECT d.id, d.at, b.embedding, b.block, b.body FROM decisions d JOIN bodies b ON b.id = d.id "
     "WHERE d.id > ? AND d.id < ? ORDER BY d.id LIMIT ?"
@@ -66,11 +63,6 @@ class Saved(NamedTuple):
     """How many times somebody asked for a new beginning."""
 
 
-class _Leader(Frozen, frozen=True, kw_only=True):
-    owner: str = ""
-    beat: int = 0
-
-
 class _Decision(Frozen, frozen=True, kw_only=True):
     in_scope: float | None = None
 
@@ -90,47 +82,24 @@ class AlarmLog:
     def __init__(self, database: Database, owner: str) -> None:
         """`owner`: the name of this process, which no other has."""
         self._database = database
-        self._owner = owner
-        self._last: _Leader | None = None
-        self._silent = 0
-
-    def lead(self) -> bool:
-        """Count one look, and return whether this process leads from now on."""
-        with self._database.transaction() as session:
-            leader = _leader(session)
-            if leader == self._last:
-                self._silent += 1
-            else:
-                self._silent = 0
-            leads = leader.owner in ("", self._owner) or self._silent >= SILENT_LOOKS
-            if leads:
-                leader = _Leader(owner=self._owner, beat=leader.beat + 1)
-                _put(session, _LEADER, msgspec.msgpack.encode(leader))
-        self._last = leader
-        return leads
-
-    def resign(self) -> None:
-        """Let another process lead at once."""
-        with self._database.transaction() as session:
-            leader = _leader(session)
-            if leader.owner == self._owner:
-                _put(session, _LEADER, msgspec.msgpack.encode(_Leader(beat=leader.beat + 1)))
+        self._leadership = Leadership(database, "alarms", owner)
+        self.lead, self.resign = self._leadership.lead, self._leadership.resign
 
     def saved(self) -> Saved:
         """Return what the leader saved last."""
         with self._database.transaction(write=False) as session:
-            found: dict[str, bytes] = dict(session.run("SELECT name, data FROM alarms"))
+            found: dict[str, bytes] = dict(session.run("SELECT name, data FROM progress"))
         return Saved(bytes(found.get(_PROGRESS, b"")), bytes(found.get(_REFERENCE, b"")), int(found.get(_RESETS, b"0")))
 
     def progress(self) -> bytes:
         """Return the progress that the leader saved last, without the reference."""
         with self._database.transaction(write=False) as session:
-            return _get(session, _PROGRESS)
+            return get(session, _PROGRESS)
 
     def resets(self) -> int:
         """Return how many times somebody asked for a new beginning."""
         with self._database.transaction(write=False) as session:
-            return int(_get(session, _RESETS) or b"0")
+            return int(get(session, _RESETS) or b"0")
 
     def save(self, progress: bytes, reference: bytes | None) -> bool:
         """Save how far the leader has come. False: another process leads by now, and nothing is saved.
@@ -138,18 +107,18 @@ class AlarmLog:
         `reference`: None if it has not changed.
         """
         with self._database.transaction() as session:
-            if _leader(session).owner != self._owner:
+            if not self._leadership.held(session):
                 return False
-            _put(session, _PROGRESS, progress)
+            put(session, _PROGRESS, progress)
             if reference is not None:
-                _put(session, _REFERENCE, reference)
+                put(session, _REFERENCE, reference)
         return True
 
     def reset(self) -> None:
         """Ask the leader for a new beginning."""
         with self._database.transaction() as session:
-            session.lock(["alarms"])
-            _put(session, _RESETS, b"%d" % (int(_get(session, _RESETS) or b"0") + 1))
+            session.lock([_RESETS])
+            put(session, _RESETS, b"%d" % (int(get(session, _RESETS) or b"0") + 1))
 
     def id_before_last(self, count: int, until: float) -> str:
         """Return the id before the last requests that came before a moment. Empty: there are no more."""
@@ -182,28 +151,16 @@ class AlarmLog:
         }
 
 
-SOURCES = {"feedback": (rollups.TOTALS["feedbacks"], rollups.TOTALS["score_millionths"])}
+SOURCES = {
+    "feedback": (rollups.TOTALS["feedbacks"], rollups.TOTALS["score_millionths"]),
+    "judge": (rollups.TOTALS["judged"], rollups.TOTALS["judged_millionths"]),
+}
 """Where scores come from, and the totals that count and sum them up."""
 
 
 def _id_at(at: float) -> str:
     """Return the first id of a moment. Ids begin with their time in milliseconds."""
     return f"{max(0, int(at * 1000)):012x}"
-
-
-def _leader(session: Session) -> _Leader:
-    session.lock(["alarms"])
-    found = _get(session, _LEADER)
-    return msgspec.msgpack.decode(found, type=_Leader) if found else _Leader()
-
-
-def _get(session: Session, name: str) -> bytes:
-    rows = session.run("SELECT data FROM alarms WHERE name = ?", (name,))
-    return bytes(rows[0][0]) if rows else b""
-
-
-def _put(session: Session, name: str, data: bytes) -> None:
-    session.run(_PUT, (name, data))
 
 
 def _blocks(session: Session, names: list[str]) -> list[Row]:

@@ -30,9 +30,9 @@ from semroute.config.schema.routes import Default
 from semroute.errors import StoreError
 from semroute.providers.transport import Transport
 from semroute.settings import Settings
-from semroute.stores.alarm_log import SILENT_LOOKS
 from semroute.stores.decision_log import SqlLog
 from semroute.stores.interfaces import Feedback
+from semroute.stores.leadership import SILENT_LOOKS
 from semroute.stores.migrations import migrate
 from semroute.stores.sqlite import SqliteDatabase
 from semroute.telemetry.prometheus import Metrics
@@ -325,12 +325,12 @@ async def test_what_cannot_be_read_begins_anew(rig: Rig) -> None:
     await alarms.once()
     await alarms.aclose()
     with rig.database.transaction() as session:
-        session.run("UPDATE alarms SET data = ? WHERE name = 'progress'", (b"\xc1 torn",))
+        session.run("UPDATE progress SET data = ? WHERE name = 'alarms.progress'", (b"\xc1 torn",))
     later = rig.process()
     await later.once()
     assert later.progress.collected == 2000
     with rig.database.transaction() as session:
-        session.run("UPDATE alarms SET data = ? WHERE name = 'progress'", (b"\xc1 torn",))
+        session.run("UPDATE progress SET data = ? WHERE name = 'alarms.progress'", (b"\xc1 torn",))
     follower = rig.process()
     await follower.once()
     assert follower.raised == ()

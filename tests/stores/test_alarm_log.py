@@ -9,9 +9,10 @@ import pytest
 from msgspec.structs import replace
 
 from semroute.record import Record
-from semroute.stores.alarm_log import PAGE, SILENT_LOOKS, AlarmLog, Saved, ScoresKey
+from semroute.stores.alarm_log import PAGE, AlarmLog, Saved, ScoresKey
 from semroute.stores.decision_log import SqlLog
 from semroute.stores.interfaces import Database, Feedback
+from semroute.stores.leadership import SILENT_LOOKS
 from tests.stores.conftest import NOW
 from tests.stores.test_decision_log import BODY_OF_VERSION_1, DAY, record
 
