@@ -9,10 +9,21 @@ from typing import Any
 
 import msgspec
 
-from semroute.config.schema import matching, models, policies, providers, resilience, route_file, routes, rules, service
+from semroute.config.schema import (
+    alarms,
+    matching,
+    models,
+    policies,
+    providers,
+    resilience,
+    route_file,
+    routes,
+    rules,
+    service,
+)
 from semroute.config.schema.route_file import RouteFile
 
-MODULES = (matching, models, policies, providers, resilience, route_file, routes, rules, service)
+MODULES = (alarms, matching, models, policies, providers, resilience, route_file, routes, rules, service)
 """Where the structs of route files are defined."""
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
