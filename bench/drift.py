@@ -136,7 +136,7 @@ def _record(number: int, embedding: bytes, in_scope: float) -> Record:
         explanation="",
         confidence=in_scope,
         threshold=0.5,
-        margin=None,
+        margin=1.0,
         model="small",
         plan=("small",),
         rejected={},

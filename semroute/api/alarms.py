@@ -86,9 +86,9 @@ class Alarms:
         self._webhook_trouble: str | None = None
 
     @property
-    def raised(self) -> tuple[RaisedAlarm, ...]:
+    def raised(self) -> list[RaisedAlarm]:
         """Return the alarms that are raised and not over."""
-        return self._progress.raised if self._config().alarms is not None else ()
+        return list(self._progress.raised) if self._config().alarms is not None else []
 
     @property
     def progress(self) -> WatchProgress:

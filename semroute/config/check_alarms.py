@@ -22,6 +22,9 @@ def check_alarms(draft: Draft) -> Iterator[Problem]:
     No message repeats the webhook's address or secret: the address may hold a token.
     """
     alarms, log = draft.merged.alarms, draft.merged.log
+    if log is not None and not log.embedding and log.retry_minutes is not None:
+        told = "`embedding` is false, so retries cannot be found"
+        yield warning(draft, "log.retry_minutes", told, "no-embedding", "keep embeddings, or remove `retry_minutes`")
     if alarms is None:
         return
     if log is not None and not log.embedding and {"prompts", "in_scope"} & set(alarms.watch):

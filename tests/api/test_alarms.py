@@ -172,12 +172,12 @@ async def test_one_process_watches_and_all_show_what_it_found(rig: Rig, receiver
     other = rig.process(metrics)
     for one in (first, second, other):
         await one.once()
-        assert one.raised == ()
+        assert one.raised == []
     rig.requests(1500, new=True)
     for one in (second, other, first, second, other):
         await one.once()
     [alarm] = first.raised
-    assert second.raised == other.raised == (alarm,)
+    assert second.raised == other.raised == [alarm]
     assert alarm.alarm == "prompts"
     assert abs(alarm.since - (NOW + 2500)) <= 400
     assert first.notes == [f"alarm: {alarm.text}"]
@@ -201,10 +201,10 @@ async def test_another_process_goes_on_where_the_leader_died(rig: Rig, receiver:
     for _ in range(SILENT_LOOKS):
         await second.once()
         await third.once()
-        assert second.raised == third.raised == (alarm,)
+        assert second.raised == third.raised == [alarm]
     await second.once()
     await third.once()
-    assert second.raised == third.raised == ()
+    assert second.raised == third.raised == []
     await deliver(second)  # the first one had no time to tell anybody
     await deliver(third)
     await first.once()
@@ -221,7 +221,7 @@ async def test_a_leader_that_another_one_replaced_saves_and_tells_nothing(rig: R
         await second.once()
     rig.requests(1000, new=True)
     await first.once()
-    assert first.raised == ()
+    assert first.raised == []
     await deliver(first)
     assert receiver.received == []
     await second.once()
@@ -246,11 +246,11 @@ async def test_scores_that_fall_raise_an_alarm_for_their_tier(rig: Rig) -> None:
     await alarms.once()
     rig.scores(301, 100, 1.0)
     await alarms.once()
-    assert alarms.raised == ()
+    assert alarms.raised == []
     for _ in range(3):  # somebody says the same again and again
         rig.scores(1, 8, 0.0)
         await alarms.once()
-    assert alarms.raised == ()
+    assert alarms.raised == []
     rig.scores(401, 60, 0.25)
     await alarms.once()
     [alarm] = alarms.raised
@@ -259,7 +259,7 @@ async def test_scores_that_fall_raise_an_alarm_for_their_tier(rig: Rig) -> None:
     assert "expected at least 0.9" in alarm.text
     rig.scores(461, 300, 1.0)
     await alarms.once()
-    assert alarms.raised == ()
+    assert alarms.raised == []
 
 
 async def test_the_reference_is_what_came_last_before_the_alarms_were_switched_on(rig: Rig) -> None:
@@ -276,7 +276,7 @@ async def test_the_reference_is_what_came_last_before_the_alarms_were_switched_o
     await alarms.once()
     assert [one.alarm for one in alarms.raised] == ["prompts"]
     rig.settings = None
-    assert alarms.raised == ()
+    assert alarms.raised == []
     assert alarms.notes == []
 
 
@@ -297,10 +297,10 @@ async def test_a_new_beginning_makes_the_new_traffic_the_reference(rig: Rig) -> 
     assert len(leader.raised) == 1
     await other.reset()
     await leader.once()
-    assert (leader.raised, leader.progress.collected) == ((), 0)
+    assert (leader.raised, leader.progress.collected) == ([], 0)
     rig.requests(4000, new=True)
     await leader.once()
-    assert (leader.raised, leader.progress.collected) == ((), 2000)
+    assert (leader.raised, leader.progress.collected) == ([], 2000)
     await leader.once()
     assert leader.progress.collected == 2000
 
@@ -333,7 +333,13 @@ async def test_what_cannot_be_read_begins_anew(rig: Rig) -> None:
         session.run("UPDATE progress SET data = ? WHERE name = 'alarms.progress'", (b"\xc1 torn",))
     follower = rig.process()
     await follower.once()
-    assert follower.raised == ()
+    assert follower.raised == []
+
+
+async def test_without_a_decision_log_the_service_says_that_nothing_is_watched(rig: Rig) -> None:
+    alarms = Alarms(rig.database, rig.config, rig.transport, logs=False)
+    await alarms.once()
+    assert alarms.notes == ["the route files have `alarms`, but the decision log is off, so none can be raised"]
 
 
 # --- the webhook ---

@@ -52,6 +52,12 @@ def test_alarms_that_have_nothing_to_read_are_doubtful(read_files: Read) -> None
     assert said(read_files(x=text.replace("WATCH", "watch: [quality]"))) == []
 
 
+def test_retries_without_embeddings_are_doubtful(read_files: Read) -> None:
+    [problem] = said(read_files(x=f"{route()}log: {{embedding: false, retry_minutes: 5}}"))
+    assert problem.startswith("x.yaml:5 $.log.retry_minutes: `embedding` is false, so retries cannot be found")
+    assert said(read_files(x=f"{route()}log: {{retry_minutes: 5}}")) == []
+
+
 @pytest.mark.parametrize(
     "wrong", ["watch: []", "watch: [drift]", "reference_requests: 100", "quality_drop: 0", "reference_scores: 3"]
 )

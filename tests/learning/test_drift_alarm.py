@@ -38,7 +38,7 @@ class Stream:
         return DriftReference.of(self.vectors(5000), self.scores(5000))
 
     def send(self, alarm: DriftAlarm, count: int, new: float = 0.0, mean: float = 0.9) -> list[Alarm]:
-        rang = []
+        rang: list[Alarm] = []
         for vector, score in zip(self.vectors(count, new), self.scores(count, mean), strict=True):
             self.now += 1
             rang += alarm.observe(vector, float(score), self.now)
