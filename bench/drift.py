@@ -35,7 +35,7 @@ from rich.progress import Progress
 
 from bench.intent import by_route, read
 from bench.suggest import KeptVectors, build
-from semroute.api.alarms import LATE_S, Alarms
+from semroute.api.alarm_service import LATE_S, Alarms
 from semroute.config.config import Config
 from semroute.config.schema.alarms import AlarmSettings
 from semroute.config.schema.routes import Default

@@ -12,7 +12,7 @@ from semroute.access.callers import Access
 from semroute.access.permissions import usable_models, usable_routes
 from semroute.api import guards
 from semroute.api.accounting import Books
-from semroute.api.alarms import Alarms
+from semroute.api.alarm_service import Alarms
 from semroute.api.error_responses import AnyRequest
 from semroute.config.config import Config
 from semroute.errors import ForbiddenError, RequestError

@@ -22,7 +22,7 @@ from semroute.access.callers import Access
 from semroute.access.trial_budget import TrialBudget
 from semroute.api import (
     admin,
-    alarms,
+    alarm_service,
     completions,
     count_tokens,
     dashboard,
@@ -38,10 +38,10 @@ from semroute.api import (
     text_completions_endpoint,
 )
 from semroute.api.accounting import Books, kept_content
-from semroute.api.alarms import Alarms
+from semroute.api.alarm_service import Alarms
 from semroute.api.background_work import keep_going
 from semroute.api.fast_path import Service
-from semroute.api.misroutes import Misroutes
+from semroute.api.misroute_counting import Misroutes
 from semroute.api.openapi_page import ReferencePage
 from semroute.api.origin_checks import OriginGate
 from semroute.api.request_intake import BodyLimits, RequestPlaces
@@ -110,8 +110,8 @@ def create_app(settings: Settings | None = None, lifeline: Lifeline | None = Non
             admin.probed,
             admin.ready,
             admin.reload,
-            alarms.alarms,
-            alarms.reset,
+            alarm_service.alarms,
+            alarm_service.reset,
             decisions.decisions,
             decisions.decision,
             decisions.stats,

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from semroute.api.misroutes import LATE_S, Misroutes
+from semroute.api.misroute_counting import LATE_S, Misroutes
 from semroute.config.config import Config
 from semroute.config.schema.routes import Default
 from semroute.config.schema.service import LogSettings

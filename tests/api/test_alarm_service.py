@@ -20,9 +20,8 @@ from litestar import Litestar
 from litestar.testing import AsyncTestClient
 from msgspec.structs import replace
 
-from semroute.api import alarm_webhook
-from semroute.api import alarms as alarms_module
-from semroute.api.alarms import GIVE_UP_S, LATE_S, PAUSES_S, Alarms
+from semroute.api import alarm_service, alarm_webhook
+from semroute.api.alarm_service import LATE_S, PAUSES_S, Alarms
 from semroute.api.app import create_app
 from semroute.config.config import Config
 from semroute.config.schema.alarms import AlarmSettings, AlarmWebhook
@@ -40,6 +39,7 @@ from tests.stores.conftest import NOW
 from tests.stores.test_decision_log import record
 
 DIM = 12
+GIVE_UP_S = 7200.0
 SETTINGS = AlarmSettings(reference_requests=2000, reference_scores=50)
 ROUTES = """
 providers: {here: {dialect: echo}}
@@ -412,8 +412,9 @@ async def test_an_endpoint_that_says_nothing_is_left_alone_after_a_while(
 
 
 async def test_pauses_grow_up_to_a_limit_and_it_is_given_up_in_the_end(
-    rig: Rig, caplog: pytest.LogCaptureFixture
+    rig: Rig, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(alarm_service, "GIVE_UP_S", GIVE_UP_S)
     unused = AlarmWebhook(url="http://127.0.0.1:9/very-secret-token")
     alarms = await raised(rig, replace(SETTINGS, webhook=unused))
     since = rig.now
@@ -443,7 +444,7 @@ async def test_ready_says_that_the_webhook_fails(rig: Rig) -> None:
 @pytest.fixture
 async def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[AsyncTestClient[Litestar]]:
     """A service that looks at its log all the time."""
-    monkeypatch.setattr(alarms_module, "LOOK_S", 0.02)
+    monkeypatch.setattr(alarm_service, "LOOK_S", 0.02)
     (tmp_path / "routes").mkdir()
     (tmp_path / "routes" / "all.yaml").write_text(f"{ROUTES}alarms: {{reference_requests: 2000}}\n")
     settings = Settings(
