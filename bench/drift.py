@@ -6,18 +6,24 @@
 
 Each stream draws prompts of 145 intents at random, with replacement; the first 5,000 are the reference. The stationary
 stream goes on like this. For each of the other five intents, another stream has it in a tenth of its requests from some
-moment on. How often does the alarm ring without drift, and how many requests pass until it rings with drift? The
-in-scope scores are those of a router with 5 utterances for each of the 145 intents.
+moment on. How often is an alarm raised without drift, and how many requests pass until one is with drift? The in-scope
+scores are those of a router with 5 utterances for each of the 145 intents.
+
+The streams go through the same code as in the service: each request is written to a decision log in SQLite, and the
+service's `Alarms` read it there.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import closing
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +35,22 @@ from rich.progress import Progress
 
 from bench.intent import by_route, read
 from bench.suggest import KeptVectors, build
-from semroute.learning.drift_alarm import DriftAlarm
+from semroute.api.alarm_service import LATE_S, Alarms
+from semroute.config.config import Config
+from semroute.config.schema.alarms import AlarmSettings
+from semroute.config.schema.routes import Default
+from semroute.decision import Decision, Estimate
+from semroute.learning.alarm_watch import RaisedAlarm
+from semroute.providers.transport import Transport
+from semroute.record import Record
+from semroute.routing.scoring import Doubles, Floats
+from semroute.stores.connect import open_database
+from semroute.stores.decision_log import SqlLog
 
 REFERENCE, STREAM, PATIENCE = 5000, 100_000, 2000
 NEW_SHARE, NEW_INTENTS = 0.1, 5
+STARTED, TOGETHER = 1_700_000_000.0, 1000
+"""When the first request came, and how many are written before the alarms look at the log."""
 GOALS = {"false_alarms_per_100000": 1.0, "late_share": 0.0}
 
 
@@ -57,19 +75,17 @@ def measure(seeds: Sequence[int], reference: int, cache: Path, progress: Progres
         usual = np.flatnonzero(~np.isin(intents, out))
         first = random.choice(usual, reference)
         stream = random.choice(usual, STREAM)
-        alarm = DriftAlarm(vectors[first], in_scope[first], time.time, seed)
-        started = time.perf_counter()
-        false_alarms += sum(alarm.observe(vectors[row], in_scope[row]) is not None for row in stream)
-        took.append((time.perf_counter() - started) / STREAM * 1e6)
+        raised, seconds = asyncio.run(_watched(vectors, in_scope, [first, stream], reference))
+        false_alarms += len(raised)
+        took.append(seconds / STREAM * 1e6)
         for name in out:
-            alarm = DriftAlarm(vectors[first], in_scope[first], time.time, seed)
-            for row in random.choice(usual, random.integers(1000, 5000)):
-                alarm.observe(vectors[row], in_scope[row])
+            before = random.choice(usual, random.integers(1000, 5000))
             drifted = random.choice(usual, 5 * PATIENCE)
             new = random.random(len(drifted)) < NEW_SHARE
             drifted[new] = random.choice(np.flatnonzero(intents == name), int(new.sum()))
-            rang = (n for n, row in enumerate(drifted, 1) if alarm.observe(vectors[row], in_scope[row]) is not None)
-            delays.append(next(rang, len(drifted)))
+            raised, _ = asyncio.run(_watched(vectors, in_scope, [first, before, drifted], reference))
+            began = reference + len(before)
+            delays.append(next((n - began for n in raised if n > began), len(drifted)))
         progress.update(bar, completed=done)
         progress.console.print(f"stream {seed}: {false_alarms} false alarms so far, delays {delays[-NEW_INTENTS:]}")
     return {
@@ -84,6 +100,61 @@ def measure(seeds: Sequence[int], reference: int, cache: Path, progress: Progres
         "new_topics": len(delays),
         "microseconds_a_request": round(float(np.median(took)), 2),
     }
+
+
+async def _watched(vectors: Floats, in_scope: Doubles, parts: Sequence[Any], reference: int) -> tuple[list[int], float]:
+    """Write requests to a log, and let the alarms of the service read them.
+
+    Returns after how many requests each alarm was raised, and how many seconds the alarms took.
+    """
+    settings, seconds, now = AlarmSettings(watch=("prompts", "in_scope"), reference_requests=reference), 0.0, 0.0
+    config = Config(providers={}, models={}, default=Default(models=()), routes={}, alarms=settings)
+    halves, raised = vectors.astype("<f2"), dict[str, RaisedAlarm]()
+    with tempfile.TemporaryDirectory() as folder, closing(open_database(f"sqlite:///{folder}/log.db")) as database:
+        log, transport = SqlLog(database), Transport()
+        alarms = Alarms(database, lambda: config, transport, clock=lambda: now)
+        rows = [row for part in parts for row in part]
+        for start in range(0, len(rows), TOGETHER):
+            some = enumerate(rows[start : start + TOGETHER], start + 1)
+            log.write([_record(number, halves[row].tobytes(), float(in_scope[row])) for number, row in some])
+            now = STARTED + start + TOGETHER + LATE_S + 1
+            before = time.perf_counter()
+            await alarms.once()
+            seconds += time.perf_counter() - before
+            raised |= {one.id: one for one in alarms.raised}
+        await transport.aclose()
+    return [round(one.at - STARTED) for one in raised.values()], seconds
+
+
+def _record(number: int, embedding: bytes, in_scope: float) -> Record:
+    """Return the record of a request that came `number` seconds after the start."""
+    at = STARTED + number
+    decision = Decision(
+        id=f"{int(at * 1000):012x}{number:020x}",
+        route="some",
+        reason="semantic",
+        explanation="",
+        confidence=in_scope,
+        threshold=0.5,
+        margin=1.0,
+        model="small",
+        plan=("small",),
+        rejected={},
+        candidates=(),
+        estimate=Estimate(input_tokens=10, output_tokens=10, cost_usd=Decimal(0)),
+        config_version="1",
+        in_scope=in_scope,
+    )
+    return Record(
+        request_id=decision.id,
+        decision=decision,
+        attempts=(),
+        outcome="ok",
+        overhead_ms=1.0,
+        at=at,
+        embedding=embedding,
+        encoder="bench",
+    )
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ from semroute.access.callers import Access
 from semroute.access.permissions import usable_models, usable_routes
 from semroute.api import guards
 from semroute.api.accounting import Books
+from semroute.api.alarm_service import Alarms
 from semroute.api.error_responses import AnyRequest
 from semroute.config.config import Config
 from semroute.errors import ForbiddenError, RequestError
@@ -74,7 +75,8 @@ async def ready(request: AnyRequest) -> dict[str, Any]:
             0, f"the route files cannot be used, so the last good ones stay in service: {reloader.status.error}"
         )
     books: Books = request.app.state.books
-    warnings += books.warnings
+    alarms: Alarms = request.app.state.alarms
+    warnings += books.warnings + alarms.notes
     degraded = bool(books.warnings or broken) or not gateway.serving.providers or reloader.status.error is not None
     if warnings and not await guards.may(request, "read"):
         warnings = [f"{len(warnings)} warnings: send a key with the scope 'read' to see them"]

@@ -22,6 +22,7 @@ from semroute.access.callers import Access
 from semroute.access.trial_budget import TrialBudget
 from semroute.api import (
     admin,
+    alarm_service,
     completions,
     count_tokens,
     dashboard,
@@ -38,9 +39,11 @@ from semroute.api import (
     text_completions_endpoint,
 )
 from semroute.api.accounting import Books, kept_content
+from semroute.api.alarm_service import Alarms
 from semroute.api.background_work import keep_going
 from semroute.api.experiment_watch import ExperimentWatch, no_stage
 from semroute.api.fast_path import Service
+from semroute.api.misroute_counting import Misroutes
 from semroute.api.openapi_page import ReferencePage
 from semroute.api.origin_checks import OriginGate
 from semroute.api.request_intake import BodyLimits, RequestPlaces
@@ -111,6 +114,8 @@ def create_app(settings: Settings | None = None, lifeline: Lifeline | None = Non
             admin.probed,
             admin.ready,
             admin.reload,
+            alarm_service.alarms,
+            alarm_service.reset,
             decisions.decisions,
             decisions.decision,
             decisions.stats,
@@ -201,6 +206,15 @@ async def _running(app: Service, settings: Settings, lifeline: Lifeline) -> Asyn
     app.state.idempotency, app.state.keepalive_s = idempotency, settings.keepalive_s
     access = Access(settings, books.ring)
     app.state.books, app.state.access = books, access
+    alarm = app.state.alarms = Alarms(
+        books.database,
+        in_service.config,
+        transport,
+        books.metrics,
+        logs=books.writer is not None,
+        ask=books.ask,
+    )
+    misroutes = Misroutes(books.database, in_service.config, books.metrics, ask=books.ask)
     app.state.refusals = guards.Refusals()
     app.gate = OriginGate(access, lambda: in_service.config().cors)
     gc.set_threshold(*COLLECTED)
@@ -211,8 +225,11 @@ async def _running(app: Service, settings: Settings, lifeline: Lifeline) -> Asyn
         reloader.watch,
         books.watch,
         books.state.run,
+        alarm.watch,
+        alarm.deliver,
         partial(responses_endpoints.sweep, books),
     ]
+    works += [misroutes.watch] if books.writer is not None else []
     watching = {asyncio.create_task(keep_going(work)) for work in works}
     try:
         yield
@@ -223,6 +240,8 @@ async def _running(app: Service, settings: Settings, lifeline: Lifeline) -> Asyn
         await idempotency.aclose()
         await gateway.aclose()
         await trials.aclose()
+        await alarm.aclose()
+        await misroutes.aclose()
         await books.aclose()
         await transport.aclose()
         await trial_transport.aclose()

@@ -163,8 +163,8 @@ async def _take(request: AnyRequest, decision: str, given: FeedbackBody, caller:
     said = Feedback(score=score, label=given.label, comment=given.comment)
     seen = log_scope(config, caller) if caller is not None else None
     noted = await _when_there(request, decision, lambda: books.log.feed_back(decision, said, time.time(), seen))
-    if noted.misrouted and books.metrics is not None:
-        books.metrics.misroute(noted.route, noted.tier)
+    if noted.by_feedback and books.metrics is not None:
+        books.metrics.misroute(noted.route, noted.tier, "feedback", counted=noted.misrouted)
 
 
 async def _when_there(request: AnyRequest, decision: str, use: Callable[[], Found | None]) -> Found:

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from msgspec.structs import replace
 
 from semroute.config.check_accounting import check_accounting
+from semroute.config.check_alarms import check_alarms
 from semroute.config.check_aliases import check_aliases
 from semroute.config.check_experiments import check_experiments
 from semroute.config.check_rules import check_rules
@@ -53,6 +54,7 @@ def check(draft: Draft, *, today: datetime.date) -> list[Problem]:
         *_check_models(draft),
         *_check_plans(draft),
         *check_accounting(draft),
+        *check_alarms(draft),
         *check_aliases(draft),
         *check_experiments(draft),
         *_check_routes(draft),

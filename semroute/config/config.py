@@ -7,6 +7,7 @@ import datetime
 import msgspec
 
 from semroute.bases import Frozen
+from semroute.config.schema.alarms import AlarmSettings
 from semroute.config.schema.experiments import Adopted, Experiment
 from semroute.config.schema.matching import Abstain, Classifier, EmbedderSettings, RouteOn, Swept, Tuned
 from semroute.config.schema.models import Model
@@ -88,6 +89,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     candidates: dict[str, Config] = {}
     """The configurations of the folders that are arms of experiments, by folder as written."""
     log: LogSettings = LogSettings()
+    alarms: AlarmSettings | None = None
+    """None: nothing is watched."""
     cors: Cors | None = None
     """None: only the service's own pages may call it."""
     prices_as_of: datetime.date | None = None

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from semroute.config.schema import (
+    alarms,
     experiments,
     matching,
     models,
@@ -25,6 +26,7 @@ from semroute.config.schema import (
 from semroute.config.schema.route_file import RouteFile
 
 MODULES = (
+    alarms,
     experiments,
     matching,
     models,

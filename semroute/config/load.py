@@ -170,6 +170,7 @@ def _config(draft: Draft, default: Default, version: str, today: datetime.date) 
         experiments=merged.experiments,
         adopted=merged.adopted,
         log=merged.log or LogSettings(),
+        alarms=merged.alarms,
         cors=merged.cors,
         routes={route.name: route for route in merged.routes},
         rules=tuple(sorted(merged.rules, key=lambda rule: -rule.priority)),

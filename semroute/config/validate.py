@@ -108,8 +108,13 @@ def _mismatch(value: object, type_: object, place: Place) -> str:
 
 
 def _is_secret(place: Place) -> bool:
-    """Return whether a value is a key or a header of a provider. Messages reach logs, so they must not repeat it."""
-    return place[:1] == ("providers",) and place[2:3] in (("api_key",), ("headers",))
+    """Return whether a value is secret: a key or a header of a provider, or part of a webhook.
+
+    Messages reach logs, so they must not repeat it.
+    """
+    return place[:2] == ("alarms", "webhook") or (
+        place[:1] == ("providers",) and place[2:3] in (("api_key",), ("headers",))
+    )
 
 
 def _hint(value: object, info: inspect.Type) -> str:

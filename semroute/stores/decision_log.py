@@ -10,7 +10,7 @@ from operator import attrgetter
 from typing import Any, NamedTuple
 
 from semroute.record import Record
-from semroute.stores import log_rows, rollups, trials
+from semroute.stores import log_rows, misroutes, rollups, trials
 from semroute.stores.interfaces import Database, Feedback, JudgedRequest, LogScope, Query, Row, Session, to_pico
 from semroute.stores.log_entries import LogEntry, entries
 
@@ -24,7 +24,6 @@ _WHOLE = (
     + ", b.block, b.body, b.embedding, b.scores, b.prompt, b.answer, b.features"
 )
 _SELECT_WHOLE = f"SELECT {_WHOLE} FROM decisions d JOIN bodies b ON b.id = d.id"
-_JUDGED = "at, model, tier, route, key_id, team, feature, experiment, arm, reason, score, label, escalated"
 MAX_VERSIONS = 1000
 """The most configurations whose names of scores are kept."""
 _NAME = (
@@ -175,18 +174,17 @@ class SqlLog:
         seen, values = _seen(within)
         with self.database.transaction() as session:
             session.lock([f"feedback:{id_}"])
-            found = session.run(f"SELECT {_JUDGED} FROM decisions WHERE id = ?{seen}", (id_, *values))
-            if not found:
+            if (request := misroutes.read(session, id_, seen, values)) is None:
                 return None
             session.run(
                 "UPDATE decisions SET score = COALESCE(?, score), label = COALESCE(?, label), "
                 "comment = COALESCE(?, comment), feedback_at = ? WHERE id = ?",
                 (feedback.score, feedback.label, feedback.comment, at, id_),
             )
-            changes = _changes(found[0], feedback)
-            session.run_many(rollups.UPSERT, _feedback_cells(session, found[0], changes))
-        _, _, tier, route, *_ = found[0]
-        return JudgedRequest(route or "", tier, changes["misroutes"] > 0)
+            changes = misroutes.feedback_changes(request, feedback)
+            misroutes.add(session, misroutes.cells(session, request, changes))
+        new, counted = changes["misroutes_feedback"] > 0, changes["misroutes"] > 0
+        return JudgedRequest(request.route or "", request.tier, counted, by_feedback=new)
 
     def prune(self, *, before: float | None, max_bytes: int | None) -> int:
         """Delete records older than a moment, and the oldest ones if the log is too large. Returns how many.
@@ -290,38 +288,6 @@ def _just_now(row: Row, models: set[str]) -> tuple[int, set[tuple[str, str]], in
     if experiment:
         places.add((rollups.ARM, rollups.arm_value(experiment, arm)))
     return rollups.day_of(at), places | {(rollups.CALLED, each) for each in called}, int(cost)
-
-
-def _changes(record: Row, feedback: Feedback) -> dict[str, int]:
-    """Return what feedback changes in the totals. Feedback does not undo that an answer failed a check."""
-    route, reason, score, label, escalated = record[3], *record[-4:]
-    new_score = score if feedback.score is None else feedback.score
-    new_label = label if feedback.label is None else feedback.label
-    before = escalated or rollups.misrouted(reason, route, label, score)
-    after = escalated or rollups.misrouted(reason, route, new_label, new_score)
-    return {
-        "score_millionths": round((new_score or 0) * 1e6) - round((score or 0) * 1e6),
-        "feedbacks": int(new_score is not None) - int(score is not None),
-        "labels": int(new_label is not None) - int(label is not None),
-        "misroutes": int(after) - int(before),
-    }
-
-
-def _feedback_cells(session: Session, record: Row, changes: dict[str, int]) -> list[Row]:
-    """Return the same changes as rows of the rollups."""
-    at, model, tier, route, key, team, feature, experiment, arm, *_ = record
-    day = rollups.day_of(at)
-    counted = "SELECT 1 FROM rollups WHERE dimension = 'feature' AND day = ? AND value = ? AND metric = 0"
-    if feature and not session.run(counted, (day, feature)):
-        feature = rollups.OTHER
-    values = ("", model or "", tier, route or "", key, team, feature)
-    # This is the order of `append`, so the two never wait for each other.
-    return sorted(
-        (dimension, day, value, rollups.TOTALS[name], n)
-        for dimension, value in rollups.counted_for(values, rollups.arm_value(experiment, arm))
-        for name, n in changes.items()
-        if n
-    )
 
 
 def _seen(within: LogScope | None, table: str = "") -> tuple[str, list[str]]:

@@ -146,6 +146,8 @@ class JudgedRequest(NamedTuple):
     tier: str
     misrouted: bool
     """Whether the request counts as misrouted now but did not before."""
+    by_feedback: bool = False
+    """Whether feedback calls it misrouted now but did not before. A check or a judge may have done so already."""
 
 
 # --- shared state -----------------------------------------------------------------------------------------------------

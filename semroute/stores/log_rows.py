@@ -148,15 +148,16 @@ def body_row(name: str, entry: LogEntry) -> tuple[Any, ...]:
 
 def read_block(data: bytes) -> dict[str, RecordDetails]:
     """Return the bodies of a block by the ids of their records."""
-    return {name: body.now for name, body in _decode_block(_unpacked(data)).items()}
+    return {name: body.now for name, body in _decode_block(unpacked(data)).items()}
 
 
 def read_body(data: bytes) -> RecordDetails:
     """Read a body that stands alone, as all bodies did before there were blocks."""
-    return _decode_body(_unpacked(data)).now
+    return _decode_body(unpacked(data)).now
 
 
-def _unpacked(data: bytes) -> bytes:
+def unpacked(data: bytes) -> bytes:
+    """Return the msgpack of a block, or of a body that stands alone. Raises one of `UNREADABLE`."""
     return zlib.decompressobj(zdict=_DICTIONARY_1).decompress(data[1:])
 
 

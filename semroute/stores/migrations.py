@@ -116,6 +116,14 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             name TEXT NOT NULL PRIMARY KEY, started_at {real} NOT NULL, ended_at {real}, reason TEXT NOT NULL,
             adopted TEXT NOT NULL, weights TEXT NOT NULL
         ) {clustered}""",
+        # Which process does what in the background, and how far it has come.
+        "CREATE TABLE progress (name TEXT NOT NULL PRIMARY KEY, data {blob} NOT NULL)",
+        # Whether a judge said that the answer is not good enough, and whether the user asked again.
+        "ALTER TABLE decisions ADD COLUMN judged_low {int} NOT NULL DEFAULT 0",
+        "ALTER TABLE decisions ADD COLUMN retried {int} NOT NULL DEFAULT 0",
+        # Whether the totals hold the verdict of a trial.
+        "ALTER TABLE trials ADD COLUMN counted {int} NOT NULL DEFAULT 0",
+        "CREATE INDEX trials_to_count ON trials (id) WHERE counted = 0 AND judge <> '' AND served_score IS NOT NULL",
     ),
 )
 

@@ -51,9 +51,18 @@ TOTALS = {
     "misroutes": 15,
     "rerouted": 16,
     "labels": 17,
+    "judged": 18,
+    "judged_millionths": 19,
+    "misroutes_feedback": 20,
+    "misroutes_judge": 21,
+    "misroutes_escalation": 22,
+    "misroutes_retry": 23,
 }
 """A misroute counts for the model and tier that the request was routed to first, even if another one
 answered. The requests answered by a model, plus its `rerouted`, are those routed to it. Tiers likewise."""
+SOURCES = ("feedback", "judge", "escalation", "retry")
+"""What says that a request was misrouted. `misroutes` has each request once that one of the first three speaks of. A
+retry is weak evidence, so it is not in `misroutes`."""
 GOOD_SCORE = 0.5
 """The lowest score with which an answer counts as good."""
 OTHER = "other"
@@ -174,6 +183,7 @@ def _misroutes(entries: Iterable[LogEntry], day: int, shares: Sequence[tuple[str
         for dimension, value in shares:
             routed = {"model": model, "tier": tier}.get(dimension, value)
             added[(dimension, day, routed, TOTALS["misroutes"])] += 1
+            added[(dimension, day, routed, TOTALS["misroutes_escalation"])] += 1
             if routed != value:
                 added[(dimension, day, routed, TOTALS["rerouted"])] += 1
                 added[(dimension, day, value, TOTALS["rerouted"])] -= 1
@@ -269,6 +279,9 @@ def row(value: str, counts: Mapping[int, int], total: int) -> dict[str, Any]:
         "refused": n["refused"],
         "misroutes": n["misroutes"],
         "misroute_rate": round(n["misroutes"] / routed, 6) if routed > 0 else 0.0,
+        "misroutes_by": {source: n[f"misroutes_{source}"] for source in SOURCES},
+        "judged": n["judged"],
+        "judge_quality": round(n["judged_millionths"] / n["judged"] / 1e6, 4) if n["judged"] else None,
         "labels": n["labels"],
         "feedbacks": n["feedbacks"],
         "quality": round(n["score_millionths"] / n["feedbacks"] / 1e6, 4) if n["feedbacks"] else None,

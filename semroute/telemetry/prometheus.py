@@ -99,7 +99,18 @@ class Metrics:
         self._abstentions = counter("abstentions", "Requests that no route matched with confidence.")
         self._routed = counter("routed_requests", "Requests by the tier that they went to first.", "route", "tier")
         self._misroutes = counter(
-            "misroutes", "Requests whose answer failed a check, or that feedback calls misrouted.", "route", "tier"
+            "misroutes",
+            "Requests that a failed check, feedback or a judge calls misrouted.",
+            "route",
+            "tier",
+        )
+        self._misroutes_by = counter(
+            "misroutes_by_source",
+            "Misroutes by who says so: feedback, judge, escalation or retry. A request may have several. A retry is "
+            "weak evidence.",
+            "route",
+            "tier",
+            "source",
         )
         self._ungraded = counter("ungraded_answers", "Answers that a judge or a callback did not grade.", "model")
         self._decision = histogram("decision_seconds", "Time from the request to its decision.", _FAST)
@@ -120,6 +131,11 @@ class Metrics:
         self._experiments = gauge(
             "experiment_running", "1: the experiment runs. 0: it waits, pauses or has ended.", "livemax", "experiment"
         )
+        self._alarms = counter("alarms", "Alarms that were raised.", "alarm", "tier", "source")
+        self._raised = gauge(
+            "alarm_raised", "1: the alarm is raised and not over.", "livemax", "alarm", "tier", "source"
+        )
+        self._ever_raised: set[tuple[str, str, str]] = set()
         self._refused = counter("refused_requests", "Requests refused before a decision. They have no record.", "code")
         self._breaker = gauge("breaker_open", "1: the model is only called for a probe.", "livemax", "model")
         self._latency = gauge(
@@ -179,9 +195,24 @@ class Metrics:
         """Count a trial that was not made, or not kept, and why."""
         self._child(self._untried, purpose, reason).inc()
 
-    def misroute(self, route: str, tier: str) -> None:
-        """Count a request that, by feedback, should have gone to another route or a better model."""
-        self._child(self._misroutes, route, tier).inc()
+    def misroute(self, route: str, tier: str, source: str, *, counted: bool) -> None:
+        """Count a request that somebody newly calls misrouted. `source`: who does, such as `feedback`.
+
+        `counted`: whether nobody had said so before, so that it is new in the total as well.
+        """
+        self._child(self._misroutes_by, route, tier, source).inc()
+        if counted:
+            self._child(self._misroutes, route, tier).inc()
+
+    def count_alarm(self, alarm: str, tier: str, source: str) -> None:
+        """Count an alarm that was raised."""
+        self._child(self._alarms, alarm, tier, source).inc()
+
+    def show_alarms(self, raised: Sequence[tuple[str, str, str]]) -> None:
+        """Show which alarms are raised: the name of each, its tier, and the source of its scores."""
+        self._ever_raised.update(raised)
+        for labels in self._ever_raised:
+            self._child(self._raised, *labels).set(labels in raised)
 
     def show(self, moment: Gauges) -> None:
         """Count the requests that wait, and take over the present values."""
@@ -215,6 +246,7 @@ class Metrics:
                 first = first_answer(record.attempts)
                 tier = next((one.tier for one in record.decision.plan_details if one.model == first), tier)
                 sums[self._misroutes, route, tier] += 1
+                sums[self._misroutes_by, route, tier, "escalation"] += 1
             sums[self._routed, route, tier] += 1
         observed[(self._decision,)] += [decision.latency_ms / 1000 for decision in decisions]
         observed[(self._overhead,)] += [record.overhead_ms / 1000 for record in records]

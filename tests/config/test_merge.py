@@ -40,9 +40,9 @@ from tests.config.reading import ROUTE, Read, said, sound
          "allowed: `target_false_abstain`, `threshold`"),
         ("abstain: {zzz: 1}", "1 $.abstain.zzz: unknown key `zzz`, allowed: `target_false_abstain`, `threshold`"),
         ("defaults: {}", "1 $.defaults: unknown key `defaults`, did you mean `default`? allowed: `abstain`, `adopted`, "
-         "`aliases`, `baseline`, `budgets`, `classifier`, `cors`, `default`, `embedder`, `experiments`, `log`, "
-         "`models`, `more_utterances`, `negatives`, `policy`, `prices_as_of`, `providers`, `route_on`, `routes`, "
-         "`rules`, `strip`, `tiers`, `tuned`"),
+         "`alarms`, `aliases`, `baseline`, `budgets`, `classifier`, `cors`, `default`, `embedder`, `experiments`, "
+         "`judge`, `log`, `models`, `more_utterances`, `negatives`, `policy`, `prices_as_of`, `providers`, `route_on`, "
+         "`routes`, `rules`, `shadow`, `strip`, `swept`, `tiers`, `tuned`"),
     ],
 )  # fmt: skip
 def test_a_wrong_value_is_shown_with_what_was_expected(read_files: Read, text: str, problem: str) -> None:

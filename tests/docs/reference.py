@@ -37,7 +37,7 @@ SECTIONS = {
     "Gemini": ("/v1beta", "/v1/models/{call}"),
     "Ollama": ("/api",),
     "Log and feedback": ("/decisions", "/stats", "/feedback", "/budgets", "/experiments"),
-    "Operate": ("/health", "/metrics", "/admin", "/ui"),
+    "Operate": ("/health", "/metrics", "/alarms", "/admin", "/ui"),
 }
 
 

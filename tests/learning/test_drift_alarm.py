@@ -1,14 +1,15 @@
-"""The alarm for drift, on made-up vectors and a clock that a test moves."""
+"""The alarm for drift, on made-up vectors."""
 
 from __future__ import annotations
 
 from itertools import pairwise
 
+import msgspec
 import numpy as np
 import pytest
 
 from semroute.errors import RequestError
-from semroute.learning.drift_alarm import BLOCK, LEAST_REFERENCE, Alarm, DriftAlarm
+from semroute.learning.drift_alarm import BLOCK, LEAST_REFERENCE, Alarm, DriftAlarm, DriftProgress, DriftReference
 from semroute.routing.scoring import Doubles, Floats
 
 DIM = 24
@@ -31,14 +32,16 @@ class Stream:
         return self.random.beta(10 * mean, 10 * (1 - mean), size=count)
 
     def alarm(self) -> DriftAlarm:
-        return DriftAlarm(self.vectors(5000), self.scores(5000), lambda: self.now)
+        return DriftAlarm(self.reference())
+
+    def reference(self) -> DriftReference:
+        return DriftReference.of(self.vectors(5000), self.scores(5000))
 
     def send(self, alarm: DriftAlarm, count: int, new: float = 0.0, mean: float = 0.9) -> list[Alarm]:
-        rang = []
+        rang: list[Alarm] = []
         for vector, score in zip(self.vectors(count, new), self.scores(count, mean), strict=True):
             self.now += 1
-            if (one := alarm.observe(vector, float(score))) is not None:
-                rang.append(one)
+            rang += alarm.observe(vector, float(score), self.now)
         return rang
 
 
@@ -64,6 +67,20 @@ def test_scores_that_fall_ring_and_scores_that_rise_do_not() -> None:
     assert {one.what for one in rang} == {"in_scope"}
 
 
+def test_it_goes_on_in_another_process_as_if_nothing_had_happened() -> None:
+    stream = Stream(6)
+    reference = stream.reference()
+    whole, first = DriftAlarm(reference), DriftAlarm(reference)
+    vectors, scores = stream.vectors(2150, new=0.3), stream.scores(2150)
+    rang = [one for at, vector in enumerate(vectors) for one in whole.observe(vector, scores[at], at)]
+    again = [one for at in range(1075) for one in first.observe(vectors[at], scores[at], at)]
+    packed = msgspec.msgpack.encode(first.progress)
+    second = DriftAlarm(DriftReference.unpack(reference.pack()), msgspec.msgpack.decode(packed, type=DriftProgress))
+    again += [one for at in range(1075, 2150) for one in second.observe(vectors[at], scores[at], at)]
+    assert rang == again != []
+    assert whole.progress.count == second.progress.count == 150
+
+
 def test_it_begins_anew_after_an_alarm() -> None:
     stream = Stream(8)
     alarm = stream.alarm()
@@ -78,4 +95,4 @@ def test_too_few_reference_requests_are_refused() -> None:
     with pytest.raises(
         RequestError, match=f"got {count} reference requests, expected at least {LEAST_REFERENCE}: 5 more"
     ):
-        DriftAlarm(stream.vectors(count), stream.scores(count), lambda: 0.0)
+        DriftReference.of(stream.vectors(count), stream.scores(count))

@@ -223,7 +223,7 @@ def test_a_misroute_counts_where_the_request_went_first(log: SqlLog) -> None:
     assert [row["escalated"] for row in log.page(Query())] == [False, False, False, True, True]
     for number in (1, 4):  # the first counts already
         noted = log.feed_back(record(number).request_id, Feedback(score=0), NOW)
-        assert noted == JudgedRequest("billing", "complex", misrouted=number == 4)
+        assert noted == JudgedRequest("billing", "complex", misrouted=number == 4, by_feedback=True)
     assert shares(log, "tier") == {"complex": (1, 0.5), "moderate": (2, round(2 / 3, 6))}
 
 

@@ -88,11 +88,17 @@ def test_misroutes_are_counted_where_the_request_went_first() -> None:
     decision = replace(one.decision, plan_details=(entry,))
     metrics.count(one)
     metrics.count(replace(one, attempts=(poor, *one.attempts), decision=decision))
-    metrics.misroute("billing", "complex")
+    metrics.misroute("billing", "complex", "feedback", counted=True)
+    metrics.misroute("billing", "complex", "judge", counted=False)
+    metrics.misroute("billing", "complex", "retry", counted=False)
     seen = Seen(metrics)
     for tier in ("complex", "simple"):
         assert seen("routed_requests_total", route="billing", tier=tier) == 1
         assert seen("misroutes_total", route="billing", tier=tier) == 1
+    sources = {"complex": ("feedback", "judge", "retry"), "simple": ("escalation",)}
+    for tier, some in sources.items():
+        for source in some:
+            assert seen("misroutes_by_source_total", route="billing", tier=tier, source=source) == 1
 
 
 def test_histograms_are_those_of_the_library() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 
 from semroute.bases import RouteFileStruct
+from semroute.config.schema.alarms import AlarmSettings
 from semroute.config.schema.experiments import Adopted, Experiment
 from semroute.config.schema.matching import Abstain, Classifier, EmbedderSettings, RouteOn, Swept, TierExemplars, Tuned
 from semroute.config.schema.models import ModelEntry
@@ -58,6 +59,8 @@ class RouteFile(RouteFileStruct, frozen=True, kw_only=True):
     """The arm of an experiment that was adopted."""
     log: LogSettings | None = None
     """What the decision log keeps."""
+    alarms: AlarmSettings | None = None
+    """Watch for drift, and for a fall of quality. Not set: nothing is watched."""
     cors: Cors | None = None
     """Which web pages may use the service. Not set: only the service's own page."""
     routes: tuple[Route, ...] = ()

@@ -48,6 +48,9 @@ class LogSettings(RouteFileStruct, frozen=True, kw_only=True):
     """Delete records that are older. Not set: keep them. Statistics stay."""
     keep_mb: Annotated[int, Meta(ge=1)] | None = None
     """Delete the oldest records when the log is larger than this. Not set: never."""
+    retry_minutes: Annotated[float, Meta(gt=0, le=60)] | None = None
+    """Count requests after which the same user asked nearly the same again within so many minutes. It is weak evidence
+    of a bad answer, and is shown on its own. It needs embeddings. Not set: nothing is counted."""
     queue: Annotated[int, Meta(ge=1)] = 10_000
     """How many records may wait to be written."""
     when_full: Literal["drop", "slow"] = "drop"
