@@ -74,8 +74,11 @@ async def ready(request: AnyRequest) -> dict[str, Any]:
             0, f"the route files cannot be used, so the last good ones stay in service: {reloader.status.error}"
         )
     books: Books = request.app.state.books
-    warnings += books.warnings
-    degraded = bool(books.warnings or broken) or not gateway.serving.providers or reloader.status.error is not None
+    troubles = books.warnings
+    if gateway.learned is not None and gateway.learned.trouble is not None:
+        troubles.append(f"grades cannot be read, so the quality learned last stays valid: {gateway.learned.trouble}")
+    warnings += troubles
+    degraded = bool(troubles or broken) or not gateway.serving.providers or reloader.status.error is not None
     if warnings and not await guards.may(request, "read"):
         warnings = [f"{len(warnings)} warnings: send a key with the scope 'read' to see them"]
     if access.shut:  # nobody has a key, so anybody may see this
@@ -159,4 +162,5 @@ def _moment(gateway: Gateway, books: Books) -> Gauges:
         running=gateway.recorder.running,
         breakers=breakers | {model: each.breaker.state(now) != "closed" for model, each in known.items()},
         latency_ms={model: each.latency_ms for model, each in known.items() if each.latency_ms is not None},
+        learned={} if gateway.learned is None else gateway.learned.qualities(),
     )

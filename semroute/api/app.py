@@ -50,11 +50,13 @@ from semroute.execution.breaker_sync import BreakerSync
 from semroute.execution.idempotency import Idempotency, SharedAnswers
 from semroute.execution.sessions import SharedSessions
 from semroute.gateway.gateway import Gateway
+from semroute.gateway.learned_quality import LearnedQuality
 from semroute.gateway.serving import InService, Serving
 from semroute.providers.streamed_upload import PassingTransport
 from semroute.providers.transport import trusted_authorities
 from semroute.router import Router
 from semroute.settings import Settings
+from semroute.stores.grades import read_grades
 from semroute.telemetry.logs import configure
 from semroute.trials.trial_runner import TrialKind, Trials
 
@@ -110,6 +112,7 @@ def create_app(settings: Settings | None = None, lifeline: Lifeline | None = Non
             decisions.decisions,
             decisions.decision,
             decisions.stats,
+            decisions.learned,
             decisions.budgets,
             decisions.reset_budget,
             decisions.audit,
@@ -153,6 +156,9 @@ async def _running(app: Service, settings: Settings, lifeline: Lifeline) -> Asyn
     in_service = InService(Serving.open(_kept(loaded.router), transport, echo=settings.echo))
     deployments = in_service.serving.deployments
     books = await asyncio.to_thread(Books, settings, in_service.config, lifeline)
+    learned = LearnedQuality(
+        in_service.config, partial(books.ask, read_grades, books.database), TrialBudget(books.state)
+    )
     gateway = Gateway(
         in_service,
         books.record,
@@ -160,6 +166,7 @@ async def _running(app: Service, settings: Settings, lifeline: Lifeline) -> Asyn
         room=books.writer.room if books.writer is not None else None,
         sessions=SharedSessions(books.state) if settings.shared else None,
         threads=max(1, usable_cores() // settings.workers),
+        learned=learned,
     )
     trials = Trials(
         TRIAL_KINDS,
@@ -189,7 +196,14 @@ async def _running(app: Service, settings: Settings, lifeline: Lifeline) -> Asyn
     app.gate = OriginGate(access, lambda: in_service.config().cors)
     gc.set_threshold(*COLLECTED)
     gc.freeze()  # objects that exist by now stay; looking through them again and again would stop everything for 0.1 s
-    works += [trials.run, reloader.watch, books.watch, books.state.run, partial(responses_endpoints.sweep, books)]
+    works += [
+        trials.run,
+        learned.run,
+        reloader.watch,
+        books.watch,
+        books.state.run,
+        partial(responses_endpoints.sweep, books),
+    ]
     watching = {asyncio.create_task(keep_going(work)) for work in works}
     try:
         yield
@@ -199,6 +213,7 @@ async def _running(app: Service, settings: Settings, lifeline: Lifeline) -> Asyn
         await asyncio.wait(watching)
         await idempotency.aclose()
         await gateway.aclose()
+        await learned.aclose()
         await trials.aclose()
         await books.aclose()
         await transport.aclose()

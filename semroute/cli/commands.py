@@ -12,7 +12,7 @@ import click
 
 from semroute import __version__
 from semroute.cli.key_commands import keys
-from semroute.cli.learning_commands import diff, drift, replay, suggest
+from semroute.cli.learning_commands import diff, drift, learned, replay, suggest
 from semroute.cli.loading import InOrder, run
 from semroute.cli.options import (
     FILE,
@@ -320,7 +320,7 @@ def export(**given: Any) -> None:
     run("export", given)
 
 
-for each in (replay, diff, suggest, drift):
+for each in (replay, diff, suggest, drift, learned):
     group.add_command(each)
 
 

@@ -10,7 +10,7 @@ from operator import attrgetter
 from typing import Any, NamedTuple
 
 from semroute.record import Record
-from semroute.stores import log_rows, rollups, trials
+from semroute.stores import grades, log_rows, rollups, trials
 from semroute.stores.interfaces import Database, Feedback, JudgedRequest, LogScope, Query, Row, Session, to_pico
 from semroute.stores.log_entries import LogEntry, entries
 
@@ -24,7 +24,7 @@ _WHOLE = (
     + ", b.block, b.body, b.embedding, b.scores, b.prompt, b.answer, b.features"
 )
 _SELECT_WHOLE = f"SELECT {_WHOLE} FROM decisions d JOIN bodies b ON b.id = d.id"
-_JUDGED = "at, model, tier, route, key_id, team, feature, reason, score, label, escalated"
+_JUDGED = "at, model, tier, route, key_id, team, feature, outcome, reason, score, label, escalated"
 MAX_VERSIONS = 1000
 """The most configurations whose names of scores are kept."""
 _NAME = (
@@ -185,6 +185,8 @@ class SqlLog:
             )
             changes = _changes(found[0], feedback)
             session.run_many(rollups.UPSERT, _feedback_cells(session, found[0], changes))
+            if feedback.score is not None:
+                grades.note_change(session)
         _, _, tier, route, *_ = found[0]
         return JudgedRequest(route or "", tier, changes["misroutes"] > 0)
 
@@ -210,7 +212,8 @@ class SqlLog:
         """Delete what is no longer used."""
         with self.database.transaction() as session:
             [[newest]] = session.run("SELECT MAX(day) FROM rollups WHERE dimension = 'all'")
-            for dimension in (*rollups.DIMENSIONS, rollups.PURPOSE) if newest is not None else ():
+            dimensions = (*rollups.DIMENSIONS, rollups.PURPOSE, *grades.DIMENSIONS)
+            for dimension in dimensions if newest is not None else ():
                 session.run(
                     "DELETE FROM rollups WHERE dimension = ? AND day < ?", (dimension, newest - rollups.KEEP_DAYS)
                 )
@@ -307,19 +310,21 @@ def _changes(record: Row, feedback: Feedback) -> dict[str, int]:
 
 def _feedback_cells(session: Session, record: Row, changes: dict[str, int]) -> list[Row]:
     """Return the same changes as rows of the rollups."""
-    at, model, tier, route, key, team, feature, *_ = record
+    at, model, tier, route, key, team, feature, outcome, reason, *_ = record
     day = rollups.day_of(at)
     counted = "SELECT 1 FROM rollups WHERE dimension = 'feature' AND day = ? AND value = ? AND metric = 0"
     if feature and not session.run(counted, (day, feature)):
         feature = rollups.OTHER
     values = ("", model or "", tier, route or "", key, team, feature)
-    # This is the order of `append`, so the two never wait for each other.
-    return sorted(
-        (dimension, day, value, rollups.TOTALS[name], n)
+    cells = {
+        (dimension, day, value, rollups.TOTALS[name]): n
         for dimension, value in zip(rollups.DIMENSIONS, values, strict=True)
         for name, n in changes.items()
-        if n
-    )
+    }
+    if grades.counts(reason, route, model, outcome):
+        cells |= grades.graded("feedback", at, route, model, changes["feedbacks"], changes["score_millionths"])
+    # This is the order of `append`, so the two never wait for each other.
+    return sorted((*cell, n) for cell, n in cells.items() if n)
 
 
 def _seen(within: LogScope | None, table: str = "") -> tuple[str, list[str]]:
