@@ -18,6 +18,19 @@ TIERS: tuple[Tier, ...] = ("simple", "moderate", "complex")
 """From the least to the most demanding."""
 
 
+class Belief(Frozen, frozen=True, kw_only=True):
+    """What is believed of a model's quality: a Beta distribution."""
+
+    good: float
+    """The weight of what speaks for it, and in the next field against it. Both together count as so many grades."""
+    bad: float
+
+    @property
+    def mean(self) -> float:
+        """Return the expected quality, 0 to 1."""
+        return self.good / (self.good + self.bad)
+
+
 class Signals(Frozen, frozen=True, kw_only=True):
     """Facts of the moment that a decision may depend on, gathered before it."""
 
@@ -34,6 +47,11 @@ class Signals(Frozen, frozen=True, kw_only=True):
     """Calls under way, by model. A missing model has none."""
     thrift: float = 0.0
     """How far a budget that runs low moves the dial toward cheap, 0 to 1."""
+    beliefs: dict[str, Belief] = {}
+    """What is learned of each model's quality on the chosen route. Empty: nothing is learned, the stated quality
+    counts."""
+    explore_usd: float | None = None
+    """How much more than the best choice a choice made to learn may cost. None: nothing is tried to learn."""
 
 
 class Nearest(Frozen, frozen=True, kw_only=True):
@@ -187,5 +205,7 @@ class Decision(Frozen, frozen=True, kw_only=True):
     """The probability with which `model` was chosen. None: nothing was left to chance."""
     explored: bool = False
     """Whether another model than the best known one was chosen, to learn how good it is."""
+    instead_of: str | None = None
+    """The best known model, if `explored`."""
     latency_ms: float = 0.0
     details: Details | None = None

@@ -310,7 +310,11 @@ def without(decision: Decision, meter: Meter, models: Collection[str]) -> Decisi
     left = tuple(model for model in decision.plan if model not in models)
     details = tuple(entry for entry in decision.plan_details if entry.model not in models)
     gone = dict.fromkeys(models, f"{meter.title} has no room for it")
-    return replace(decision, plan=left, plan_details=details, model=left[0], rejected={**decision.rejected, **gone})
+    decision = replace(decision, plan=left, plan_details=details, rejected={**decision.rejected, **gone})
+    if left[0] == decision.model:
+        return decision
+    # The budget chose the model that is first now, not chance.
+    return replace(decision, model=left[0], propensity=None, explored=False, instead_of=None)
 
 
 def _reported(meter: Meter, levels: Mapping[str, int]) -> dict[str, Any]:

@@ -76,8 +76,11 @@ async def ready(request: AnyRequest) -> dict[str, Any]:
         )
     books: Books = request.app.state.books
     alarms: Alarms = request.app.state.alarms
-    warnings += books.warnings + alarms.notes
-    degraded = bool(books.warnings or broken) or not gateway.serving.providers or reloader.status.error is not None
+    troubles = books.warnings
+    if gateway.learned is not None and gateway.learned.trouble is not None:
+        troubles.append(f"grades cannot be read, so the quality learned last stays valid: {gateway.learned.trouble}")
+    warnings += troubles + alarms.notes
+    degraded = bool(troubles or broken) or not gateway.serving.providers or reloader.status.error is not None
     if warnings and not await guards.may(request, "read"):
         warnings = [f"{len(warnings)} warnings: send a key with the scope 'read' to see them"]
     if access.shut:  # nobody has a key, so anybody may see this
@@ -161,4 +164,5 @@ def _moment(gateway: Gateway, books: Books) -> Gauges:
         running=gateway.recorder.running,
         breakers=breakers | {model: each.breaker.state(now) != "closed" for model, each in known.items()},
         latency_ms={model: each.latency_ms for model, each in known.items() if each.latency_ms is not None},
+        learned={} if gateway.learned is None else gateway.learned.qualities(),
     )

@@ -55,12 +55,14 @@ from semroute.execution.breaker_sync import BreakerSync
 from semroute.execution.idempotency import Idempotency, SharedAnswers
 from semroute.execution.sessions import SharedSessions
 from semroute.gateway.gateway import Gateway
+from semroute.gateway.learned_quality import LearnedQuality
 from semroute.gateway.serving import InService, Serving
 from semroute.providers.streamed_upload import PassingTransport
 from semroute.providers.transport import Transport, trusted_authorities
 from semroute.router import Router
 from semroute.settings import Settings
 from semroute.stores.experiment_store import ExperimentStore
+from semroute.stores.grades import read_grades
 from semroute.telemetry.logs import configure
 from semroute.trials.kinds import trial_kinds
 from semroute.trials.trial_runner import Trials
@@ -119,6 +121,7 @@ def create_app(settings: Settings | None = None, lifeline: Lifeline | None = Non
             decisions.decisions,
             decisions.decision,
             decisions.stats,
+            decisions.learned,
             decisions.budgets,
             experiment_endpoints.experiments,
             decisions.reset_budget,
@@ -163,6 +166,9 @@ async def _running(app: Service, settings: Settings, lifeline: Lifeline) -> Asyn
     in_service = InService(Serving.open(_kept(loaded.router), transport, echo=settings.echo))
     deployments = in_service.serving.deployments
     books = await asyncio.to_thread(Books, settings, in_service.config, lifeline)
+    learned = LearnedQuality(
+        in_service.config, partial(books.ask, read_grades, books.database), TrialBudget(books.state)
+    )
     gateway = Gateway(
         in_service,
         books.record,
@@ -170,6 +176,7 @@ async def _running(app: Service, settings: Settings, lifeline: Lifeline) -> Asyn
         room=books.writer.room if books.writer is not None else None,
         sessions=SharedSessions(books.state) if settings.shared else None,
         threads=max(1, usable_cores() // settings.workers),
+        learned=learned,
     )
     gateway.recorder.arm_budget = budget = TrialBudget(books.state)
     watch = ExperimentWatch(
@@ -222,6 +229,7 @@ async def _running(app: Service, settings: Settings, lifeline: Lifeline) -> Asyn
     works += [
         watch.run,
         trials.run,
+        learned.run,
         reloader.watch,
         books.watch,
         books.state.run,
@@ -239,6 +247,7 @@ async def _running(app: Service, settings: Settings, lifeline: Lifeline) -> Asyn
         await asyncio.wait(watching)
         await idempotency.aclose()
         await gateway.aclose()
+        await learned.aclose()
         await trials.aclose()
         await alarm.aclose()
         await misroutes.aclose()

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from litestar import MediaType, Response, get, post
 
-from semroute.access.permissions import log_scope, usable_models
+from semroute.access.permissions import log_scope, usable_models, usable_routes
 from semroute.api import guards
 from semroute.api.accounting import Books
 from semroute.api.completions import decode
@@ -22,9 +22,11 @@ from semroute.caller import Caller
 from semroute.dialects.shared.body_parsing import convert
 from semroute.errors import ForbiddenError, NotFoundError, RequestError
 from semroute.gateway.gateway import Gateway
+from semroute.learning.learned_table import learned_table
 from semroute.stores.decision_log import MAX_PAGE
+from semroute.stores.grades import read_grades
 from semroute.stores.interfaces import LogScope, Query
-from semroute.stores.rollups import ARM, DIMENSIONS, PURPOSE, day_of
+from semroute.stores.rollups import ARM, DIMENSIONS, KEEP_DAYS, PURPOSE, day_of
 
 MAX_DAYS = 30
 """How many days statistics cover if no span is given."""
@@ -95,6 +97,25 @@ async def stats(request: AnyRequest) -> Response[bytes]:
     if by == "key":
         rows = await books.ask(books.keys.named, rows)
     return json_answer({"by": by, "since": iso_day(first), "until": iso_day(last), "rows": rows})
+
+
+@get("/learned", guards=[guards.reader])
+async def learned(request: AnyRequest) -> Response[bytes]:
+    """Show how good each model is on each route, as feedback and judges say. `learns`: whether decisions use it.
+
+    A key for some routes or models sees only their rows.
+    """
+    books: Books = request.app.state.books
+    gateway: Gateway = request.app.state.gateway
+    config, caller, today = gateway.serving.router.config, guards.caller_of(request), day_of(time.time())
+    _, days = await books.ask(read_grades, books.database, today - KEEP_DAYS)
+    may, routes = usable_models(config, caller), usable_routes(config, caller)
+    rows = [
+        row
+        for row in learned_table(config, days or (), today)
+        if not caller.restricted or (row.model in may and (not row.route or row.route in routes))
+    ]
+    return json_answer({"rows": rows, "trouble": gateway.learned.trouble if gateway.learned is not None else None})
 
 
 @get("/budgets", guards=[guards.reader])

@@ -13,7 +13,7 @@ import click
 from semroute import __version__
 from semroute.cli.experiment_commands import experiment
 from semroute.cli.key_commands import keys
-from semroute.cli.learning_commands import diff, drift, replay, suggest, sweep
+from semroute.cli.learning_commands import diff, drift, learned, replay, suggest, sweep
 from semroute.cli.loading import InOrder, run
 from semroute.cli.options import (
     FILE,
@@ -323,7 +323,7 @@ def export(**given: Any) -> None:
     run("export", given)
 
 
-for each in (replay, diff, sweep, suggest, drift, judge, shadow):
+for each in (replay, diff, sweep, suggest, drift, judge, shadow, learned):
     group.add_command(each)
 
 

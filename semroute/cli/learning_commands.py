@@ -150,3 +150,22 @@ def drift(**given: Any) -> None:
     `semroute export` or the URL of a database; without it, the log at SEMROUTE_DATABASE_URL is read.
     """
     run("drift", given)
+
+
+@click.command(
+    "learned",
+    epilog="""\b
+Examples:
+  semroute learned
+  semroute learned --routes candidate --json      as other route files would use the same grades""",
+)
+@routes_option
+@json_option
+def learned(**given: Any) -> None:
+    """Show how good each model is on each route, as feedback and judges say.
+
+    Reads the grades at SEMROUTE_DATABASE_URL. `learned` is the quality that is expected after all grades, beside an
+    interval that holds it with 95%. `weight` says how many grades of today the grades count as. `used` says whether
+    decisions go by it: the policy of the route has `learn`.
+    """
+    run("learned", given)

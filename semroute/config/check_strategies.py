@@ -10,7 +10,7 @@ from semroute.config.config import Draft
 from semroute.config.json_schemas import SchemaFaultError, usable
 from semroute.config.problems import check_pattern, error, incomplete, nameless, names, uncertain, unknown, warning
 from semroute.config.schema.models import ModelEntry, deployment_ids
-from semroute.config.schema.policies import Cascade, Checks, Difficulty, Policy
+from semroute.config.schema.policies import Cascade, Checks, Difficulty, Learn, Policy
 from semroute.errors import Problem
 
 MAX_PRICE_AGE_DAYS = 180
@@ -87,6 +87,8 @@ def _check_policy(draft: Draft, key: str, policy: Policy) -> Iterator[Problem]:
         yield error(draft, f"{key}.max_cost_usd", f"got {policy.max_cost_usd}, expected an amount of at least 0")
     if policy.difficulty is not None and not incomplete(draft, f"{key}.difficulty"):
         yield from _check_difficulty(draft, f"{key}.difficulty", policy.difficulty)
+    if policy.learn is not None:
+        yield from _check_learn(draft, f"{key}.learn", policy, policy.learn)
     if policy.cascade is not None:
         yield from _check_cascade(draft, f"{key}.cascade", policy.cascade)
 
@@ -109,6 +111,20 @@ def _check_difficulty(draft: Draft, key: str, difficulty: Difficulty) -> Iterato
     unread = "tiers" in draft.broken or nameless(draft.broken, "tiers")
     if difficulty.by == "exemplars" and not draft.merged.tiers and not unread:
         yield error(draft, f"{key}.by", "got exemplars without `tiers`, expected `tiers` with example utterances")
+
+
+def _check_learn(draft: Draft, key: str, policy: Policy, learn: Learn) -> Iterator[Problem]:
+    if not (learn.explore_usd_per_day.is_finite() and learn.explore_usd_per_day >= 0):
+        got = f"got {learn.explore_usd_per_day}, expected an amount of at least 0"
+        yield error(draft, f"{key}.explore_usd_per_day", got)
+    if incomplete(draft, key.removesuffix(".learn")):
+        return
+    if policy.difficulty is not None and policy.difficulty.by == "learned":
+        message = "got `learn` beside `difficulty: {by: learned}`, which decides by itself: no model is tried"
+        yield warning(draft, key, message, "no-effect", "remove one of the two")
+    elif policy.select not in ("best", "balanced") and policy.min_quality is None:
+        message = f"got `learn` with `select: {policy.select}`, which does not look at quality: no model is tried"
+        yield warning(draft, key, message, "no-effect", "write `select: best` or `select: balanced`")
 
 
 def _check_cascade(draft: Draft, key: str, cascade: Cascade) -> Iterator[Problem]:

@@ -23,6 +23,7 @@ from semroute.gateway.acting import Call, Means
 from semroute.gateway.encoder_threads import EncoderThreads
 from semroute.gateway.experiment_arms import Experiments, Placed
 from semroute.gateway.gathering import FactSources, Gathering, RequestContext, unit_of, with_input_size
+from semroute.gateway.learned_quality import LearnedQuality
 from semroute.gateway.recording import Account, Recorder
 from semroute.gateway.request_features import Evidence
 from semroute.gateway.serving import InService, Serving
@@ -48,22 +49,25 @@ class Gateway:
         room: Callable[[], Awaitable[None]] | None = None,
         sessions: SessionStore | None = None,
         threads: int | None = None,
+        learned: LearnedQuality | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """`on_record`: gets the record of each request that has ended.
 
         `accounts`: hold budgets and limits. None: nothing is limited. `room`: is awaited before each request.
         `sessions`: know the model of each conversation. None: only this process knows it. `threads`: the number of
-        encoder threads. None: one for each core that the process may use. `clock`: seconds since 1970.
+        encoder threads. None: one for each core that the process may use. `learned`: what is learned of the models'
+        quality. None: nothing. `clock`: seconds since 1970.
         """
         self.clock = clock
         sessions = Sessions() if sessions is None else sessions
-        self.recorder = Recorder(on_record, accounts, sessions)
+        self.recorder = Recorder(on_record, accounts, sessions, learned)
+        self.learned = learned
         self.experiments = Experiments(clock)
         self._in_service = in_service
         self._room = room
         self._readers = EncoderThreads(threads)
-        self._sources = FactSources(self._readers, sessions)
+        self._sources = FactSources(self._readers, sessions, learned)
         self._means = Means(AnswerChecker(), JudgeHealth())
 
     @property

@@ -17,6 +17,7 @@ from semroute.execution.executor import one_model_caller
 from semroute.execution.model_call import Work
 from semroute.execution.sessions import SessionStore
 from semroute.gateway.encoder_threads import EncoderThreads
+from semroute.gateway.learned_quality import LearnedQuality
 from semroute.gateway.serving import Serving
 from semroute.messages import ChatRequest
 from semroute.record import Attempt
@@ -56,6 +57,8 @@ class FactSources(NamedTuple):
 
     readers: EncoderThreads
     sessions: SessionStore
+    learned: LearnedQuality | None = None
+    """What is learned of the models' quality. None: nothing."""
 
 
 class Gathering(DecisionInputs):
@@ -125,9 +128,13 @@ class Gathering(DecisionInputs):
         """
         arrival, accounts = self._arrival, self._arrival.accounts
         signals = arrival.deployments.signals(arrival.serving.unavailable, facts.wanted_tokens)
-        if accounts is None:
-            return signals, ""
-        return await accounts.signals(arrival.config, arrival.caller, choice.route, signals)
+        why = ""
+        if accounts is not None:
+            signals, why = await accounts.signals(arrival.config, arrival.caller, choice.route, signals)
+        if choice.policy.learn is not None and self._sources.learned is not None:
+            # This is last, and nothing is awaited after it: what may be spent is still there when it is set aside.
+            signals = self._sources.learned.signals(arrival.config, choice, signals)
+        return signals, why
 
     async def explained(self, decision: Decision, facts: Facts) -> Decision:
         """Add `details` to the decision. It takes many matches, so it runs in a thread. Raises `OverloadedError`."""

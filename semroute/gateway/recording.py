@@ -15,6 +15,7 @@ from semroute.decision import Decision, Details
 from semroute.errors import BudgetError, ForbiddenError, LimitError
 from semroute.execution.sessions import SessionStore
 from semroute.gateway.gathering import RequestContext
+from semroute.gateway.learned_quality import LearnedQuality
 from semroute.gateway.request_features import Evidence, packed_features
 from semroute.gateway.trial_queue import Draws, Served, TrialQueue
 from semroute.messages import CHAT, ChatRequest, Chunk, Completion, FinishReason, Part, Text, Usage
@@ -33,7 +34,13 @@ MAX_FEATURE_CHARS = 64
 class Recorder:
     """Takes the records of all requests. Answers do not wait until their cost is counted."""
 
-    def __init__(self, on_record: Callable[[Record], None], accounts: Accounts | None, sessions: SessionStore) -> None:
+    def __init__(
+        self,
+        on_record: Callable[[Record], None],
+        accounts: Accounts | None,
+        sessions: SessionStore,
+        learned: LearnedQuality | None = None,
+    ) -> None:
         self.accounts = accounts
         """Hold budgets and limits. None: nothing is limited."""
         self.running = 0
@@ -42,6 +49,8 @@ class Recorder:
         """Holds what the arms of experiments may spend. None: nothing is limited."""
         self.trials: TrialQueue | None = None
         """Takes requests for trials. None: there are no trials."""
+        self.learned = learned
+        """Counts what is spent to learn the models' quality. None: nothing is learned."""
         self._on_record = on_record
         self._sessions = sessions
         self._writing: set[asyncio.Task[None]] = set()
@@ -57,6 +66,8 @@ class Recorder:
             assert self.arm_budget is not None
             self._later(self.arm_budget.settle(arm_hold, record.cost_usd, record.ended))
         self.running -= 1
+        if self.learned is not None and self.learned.spending:
+            self.learned.finish(record)
         if session and record.outcome == "ok":
             self.remember(session, record.decision, record.model)
         self._on_record(record)
@@ -137,6 +148,8 @@ class Account:
         if trials is not None and self.request.endpoint == CHAT:
             self._draws = trials.draw(self.request, self.decision, arrival.serving)
             self.keeps_answer = self.keeps_answer or bool(self._draws)
+        if self.decision.explored and self._recorder.learned is not None:
+            self._recorder.learned.begin(arrival.config, self.decision)
 
     def fail(self, error: BaseException) -> None:
         """Record a failure, a refusal, or a caller who went away."""

@@ -31,6 +31,7 @@ from semroute.semantic.embedder import Features
 Basis = Literal["text", "features", "vector", "nothing matched"]
 """What a row is decided from. `nothing matched`: it needed no embedding, as by a rule or for a pinned model."""
 SESSION, GAINS, PIECES = "the conversation", "the learned gains", "the word pieces of the ask"
+LEARNED = "the learned quality of the models"
 OTHER_ENCODER = "their vectors are of another encoder, and their text is not kept"
 GONE = "they ask for a model or a route that does not exist now"
 
@@ -211,7 +212,9 @@ class _LoggedInputs(DecisionInputs):
         if kept is not None:
             self._label = kept.label
             self._remembered = None if kept.stays is None else Remembered(route=kept.stays[0], model=kept.stays[1])
-        elif then.reason == "sticky":
+        elif then.propensity is not None:
+            self._missing.add(LEARNED)
+        if kept is None and then.reason == "sticky":
             self._missing.add(SESSION)
             self._remembered = Remembered(route=then.route, model=then.model or "")
 

@@ -22,7 +22,7 @@ from semroute.messages import ChatRequest
 from semroute.routing.difficulty import Reading, Standing, assess
 from semroute.routing.facts import Facts
 from semroute.routing.learned_gain import Gain
-from semroute.routing.policy import Terms, expected_quality, make_plan, pinned_plan, resolve
+from semroute.routing.policy import Plan, Terms, expected_quality, make_plan, pinned_plan, resolve
 from semroute.routing.pricing import estimate
 from semroute.routing.rule_matching import incomparable, narrowing_rules, targeting_rule
 from semroute.routing.substitute import with_substitutes
@@ -232,7 +232,10 @@ def decide(
         id=request.id,
         route=choice.route,
         reason=choice.reason,
-        explanation=choice.explanation + elsewhere + (_asks_told(asks) if asks else ""),
+        explanation=choice.explanation
+        + elsewhere
+        + (_asks_told(asks) if asks else "")
+        + (_tried_told(plan) if plan.instead_of is not None else ""),
         confidence=choice.compared.confidence,
         threshold=choice.compared.threshold,
         margin=choice.compared.margin,
@@ -253,6 +256,9 @@ def decide(
         wants=standing.wants,
         contributions=standing.contributions,
         cost_quality=plan.cost_quality,
+        propensity=plan.propensity,
+        explored=plan.instead_of is not None,
+        instead_of=plan.instead_of,
     )
 
 
@@ -260,6 +266,12 @@ def _asks_told(asks: Sequence[str | None]) -> str:
     """Name all asks of a prompt that has several."""
     each = ", ".join(name or "no route" for name in asks)
     return f"; the prompt asks for several things ({each}), and the most demanding one decides"
+
+
+def _tried_told(plan: Plan) -> str:
+    """Say which model is tried to learn its quality."""
+    chance = f"with probability {plan.propensity:.3f}"
+    return f"; {plan.models[0].id} is tried instead of {plan.instead_of}, {chance}, to learn how good it is"
 
 
 def _policy(config: Config, request: ChatRequest, choice: Choice) -> Policy:

@@ -1,7 +1,7 @@
 """Make the plan from the models that may serve a request: which are tried, in which order, and why not the others.
 
     may serve -> hard constraints -> order of `select` -> difficulty in front -> the conversation's model in front
-              -> deployments side by side
+              -> what `learn` tries in front -> deployments side by side
 
 A model that a policy, a rule or the request excludes is never in a plan. The difficulty only changes the order: a
 simple model is still better than no answer.
@@ -20,8 +20,9 @@ from semroute.bases import Frozen
 from semroute.config.schema.models import LEAST_TOKENS, Model, deployment_ids
 from semroute.config.schema.policies import Policy
 from semroute.config.schema.rules import Rule
-from semroute.decision import PlanEntry, Signals, Tier
+from semroute.decision import Belief, PlanEntry, Signals, Tier
 from semroute.routing.difficulty import Standing, prefer
+from semroute.routing.exploring import Front, explore
 from semroute.routing.facts import Facts
 from semroute.routing.load_balancing import balanced
 from semroute.routing.pricing import Offer, estimate
@@ -46,6 +47,10 @@ class Plan(Frozen, frozen=True, kw_only=True):
     """By model id, why it was left out."""
     cost_quality: float | None = None
     """The dial that was applied. None: none was."""
+    propensity: float | None = None
+    """The probability with which the first model was chosen. None: nothing was drawn."""
+    instead_of: str | None = None
+    """The model that would be first if the first one were not tried to learn its quality. None: that is not so."""
 
 
 class Terms(Frozen, frozen=True, kw_only=True):
@@ -63,7 +68,7 @@ class Terms(Frozen, frozen=True, kw_only=True):
     """The seed of random draws: the request's id, so that a replay draws the same."""
 
 
-def make_plan(models: Iterable[Model], registry: Mapping[str, Model], terms: Terms) -> Plan:
+def make_plan(models: Sequence[Model], registry: Mapping[str, Model], terms: Terms) -> Plan:
     """Keep the models that may serve the request, in the order of the policy, and say why the others may not."""
     rejected: dict[str, str] = {}
     heads: list[Offer] = []
@@ -76,6 +81,9 @@ def make_plan(models: Iterable[Model], registry: Mapping[str, Model], terms: Ter
             heads.append(head)
             if others:
                 siblings[head.model.id] = others
+    if not heads and terms.signals.beliefs:
+        # What was learned leaves no model. An answer is better than none, so the stated quality counts.
+        return make_plan(models, registry, replace(terms, signals=replace(terms.signals, beliefs={}, explore_usd=None)))
     dial = _dial(terms)
     offers = _select(heads, terms, dial)
     if terms.standing.rule is not None and terms.signals.thrift < THRIFTY:
@@ -84,6 +92,8 @@ def make_plan(models: Iterable[Model], registry: Mapping[str, Model], terms: Ter
         offers = _staying(offers, terms.stays_on, terms)
     if terms.signals.exhausted:
         offers = _with_room_first(offers, terms.signals.exhausted)
+    front = _explored(offers, terms, dial)
+    offers = front.offers
     if siblings:
         offers = [one for head in offers for one in (head, *_beside(head, siblings.get(head.model.id, ())))]
     return Plan(
@@ -91,6 +101,8 @@ def make_plan(models: Iterable[Model], registry: Mapping[str, Model], terms: Ter
         entries=tuple(map(_entry, offers)),
         rejected=rejected,
         cost_quality=dial,
+        propensity=front.propensity,
+        instead_of=None if front.instead_of is None else front.instead_of.model.id,
     )
 
 
@@ -195,14 +207,29 @@ def _offer(model: Model, place: int, terms: Terms, rejected: dict[str, str]) -> 
 
 def _priced(model: Model, place: int, terms: Terms) -> Offer:
     facts, quality = terms.facts, _known_quality(model, terms.route, terms.standing)
+    belief = _belief(model, terms) if terms.signals.beliefs else None
+    if belief is not None and (quality is not None or _is_graded(belief, terms.policy)):
+        quality = belief.mean
     return Offer(
         model=model,
         quality=TIER_QUALITY[model.tier] if quality is None else quality,
         known=quality is not None,
+        belief=belief,
         cost_usd=estimate(model, terms.policy, facts.input_tokens, facts.max_tokens).cost_usd,
         latency_ms=terms.signals.latency_ms.get(model.id, model.latency_ms),
         place=place,
     )
+
+
+def _belief(model: Model, terms: Terms) -> Belief | None:
+    """Return what grades say of a model. None: `learn` is off, or the quality for this very prompt is known."""
+    name = model.group or model.id
+    return None if terms.policy.learn is None or name in terms.standing.quality else terms.signals.beliefs.get(name)
+
+
+def _is_graded(belief: Belief, policy: Policy) -> bool:
+    """Return whether a belief rests on more than the prior."""
+    return policy.learn is not None and belief.good + belief.bad > policy.learn.prior_weight * (1 + 1e-9)
 
 
 def expected_quality(model: Model, route: str | None, standing: Standing) -> float:
@@ -299,6 +326,29 @@ def _as_good(one: Offer, other: Offer, key: Key) -> bool:
     """Compare by the sort key without the place in the list. If the key holds only the place, compare by quality."""
     mine, theirs = key(one)[:-1], key(other)[:-1]
     return mine == theirs if mine else one.quality == other.quality
+
+
+def _explored(offers: list[Offer], terms: Terms, dial: float | None) -> Front:
+    """Let `learn` choose the first model among those that suit the request as well as the first one does.
+
+    The order stays if something else decides: the conversation's model, the request's own dial, money that runs low,
+    a difficulty that is unknown or learned for each prompt, or a `select` that does not look at quality.
+    """
+    learn, rule = terms.policy.learn, terms.standing.rule
+    if (
+        learn is None
+        or not offers
+        or terms.policy.select not in ("best", "balanced")
+        or terms.facts.cost_quality is not None
+        or terms.signals.thrift >= THRIFTY
+        or offers[0].model.id == terms.stays_on
+        or (rule is not None and terms.standing.wants is None)
+    ):
+        return Front(offers)
+    tier, full = offers[0].model.tier, terms.signals.exhausted
+    able = [one for one in offers if rule is None or one.model.tier == tier]
+    able = [one for one in able if one.model.id not in full] or offers[:1]
+    return explore(offers, able, learn, dial=dial, room_usd=terms.signals.explore_usd, seed=terms.seed)
 
 
 def _staying(offers: list[Offer], stays_on: str, terms: Terms) -> list[Offer]:

@@ -11,7 +11,7 @@ import msgspec
 from semroute.bases import Frozen
 from semroute.config.schema.models import Model
 from semroute.config.schema.policies import Policy
-from semroute.decision import Estimate
+from semroute.decision import Belief, Estimate
 from semroute.messages import ChatRequest, Text, ToolCall, ToolResult, Usage
 
 BYTES_PER_TOKEN = 4
@@ -115,6 +115,8 @@ class Offer(Frozen, frozen=True, kw_only=True):
     quality: float
     known: bool = True
     """Whether the quality is learned or stated. False: it is the default of the tier."""
+    belief: Belief | None = None
+    """What grades say of the quality. None: nothing."""
     cost_usd: Decimal
     latency_ms: float | None
     place: int

@@ -10,7 +10,7 @@ from operator import attrgetter
 from typing import Any, NamedTuple
 
 from semroute.record import Record
-from semroute.stores import log_rows, misroutes, rollups, trials
+from semroute.stores import grades, log_rows, misroutes, rollups, trials
 from semroute.stores.interfaces import Database, Feedback, JudgedRequest, LogScope, Query, Row, Session, to_pico
 from semroute.stores.log_entries import LogEntry, entries
 
@@ -182,7 +182,14 @@ class SqlLog:
                 (feedback.score, feedback.label, feedback.comment, at, id_),
             )
             changes = misroutes.feedback_changes(request, feedback)
-            misroutes.add(session, misroutes.cells(session, request, changes))
+            added = misroutes.cells(session, request, changes)
+            if grades.counts(request.reason, request.route, request.model, request.outcome):
+                number, millionths = changes["feedbacks"], changes["score_millionths"]
+                cells = grades.graded("feedback", request.at, request.route, request.model or "", number, millionths)
+                added.update(cells)
+            misroutes.add(session, added)
+            if feedback.score is not None:
+                grades.note_change(session)
         new, counted = changes["misroutes_feedback"] > 0, changes["misroutes"] > 0
         return JudgedRequest(request.route or "", request.tier, counted, by_feedback=new)
 
@@ -208,7 +215,8 @@ class SqlLog:
         """Delete what is no longer used."""
         with self.database.transaction() as session:
             [[newest]] = session.run("SELECT MAX(day) FROM rollups WHERE dimension = 'all'")
-            for dimension in (*rollups.DIMENSIONS, rollups.PURPOSE, rollups.ARM) if newest is not None else ():
+            dimensions = (*rollups.DIMENSIONS, rollups.PURPOSE, rollups.ARM, *grades.DIMENSIONS)
+            for dimension in dimensions if newest is not None else ():
                 session.run(
                     "DELETE FROM rollups WHERE dimension = ? AND day < ?", (dimension, newest - rollups.KEEP_DAYS)
                 )

@@ -13,6 +13,15 @@ from contextlib import contextmanager
 from semroute.errors import StoreError
 from semroute.stores.interfaces import Database, Session
 
+SEPARATOR = "\x1f"
+"""Stands between the route and the model in a value of the rollups. It is the separator of units in ASCII, and no name
+contains it."""
+# PostgreSQL rounds in a cast, and SQLite cuts.
+_DAY = "(CAST(at AS {int}) - CASE WHEN CAST(at AS {int}) > at THEN 1 ELSE 0 END) / 86400"
+_GRADED = (
+    "score IS NOT NULL AND model IS NOT NULL AND outcome IN ('ok', 'cancelled') "
+    "AND (route IS NOT NULL OR reason <> 'pinned')"
+)
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
         # This table is narrow: it holds what lists are filtered by. `bodies` has what only one record's reader needs.
@@ -124,6 +133,14 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         # Whether the totals hold the verdict of a trial.
         "ALTER TABLE trials ADD COLUMN counted {int} NOT NULL DEFAULT 0",
         "CREATE INDEX trials_to_count ON trials (id) WHERE counted = 0 AND judge <> '' AND served_score IS NOT NULL",
+        # The grades that people gave so far, as `stores/grades.py` sums up later ones.
+        f"""INSERT INTO rollups (dimension, day, value, metric, n)
+            SELECT 'graded by feedback', {_DAY}, COALESCE(route, '') || '{SEPARATOR}' || model, 12,
+                COUNT(*) FROM decisions WHERE {_GRADED} GROUP BY 2, 3""",
+        f"""INSERT INTO rollups (dimension, day, value, metric, n)
+            SELECT 'graded by feedback', {_DAY}, COALESCE(route, '') || '{SEPARATOR}' || model, 13,
+                SUM(CAST(ROUND(score * 1000000) AS {{int}})) FROM decisions WHERE {_GRADED} GROUP BY 2, 3""",
+        "INSERT INTO revisions (name, n) VALUES ('grades', 1) ON CONFLICT DO NOTHING",
     ),
 )
 

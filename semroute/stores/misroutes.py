@@ -21,7 +21,10 @@ AT_ONCE = 200
 PAGE = 1000
 """How many requests are read at once."""
 _POSITION = "retries.position"
-_COLUMNS = "at, model, tier, route, key_id, team, feature, experiment, arm, reason, score, label, escalated, judged_low"
+_COLUMNS = (
+    "at, model, tier, route, key_id, team, feature, experiment, arm, outcome, reason, score, label, escalated, "
+    "judged_low"
+)
 _JUDGED = "counted = 0 AND judge <> '' AND served_score IS NOT NULL"
 _RETRIED = "UPDATE decisions SET retried = 1 WHERE id = ? AND retried = 0 RETURNING id"
 _ASKS = (
@@ -43,6 +46,7 @@ class LoggedRequest(NamedTuple):
     feature: str
     experiment: str
     arm: str
+    outcome: str
     reason: str
     score: float | None
     label: str | None

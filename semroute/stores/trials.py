@@ -10,7 +10,7 @@ import msgspec
 
 from semroute.bases import Frozen
 from semroute.record import Attempt, Trial, total_usage
-from semroute.stores import rollups
+from semroute.stores import grades, rollups
 from semroute.stores.interfaces import Database, Row, Session, to_pico
 
 PAGE = 500
@@ -49,7 +49,10 @@ class TrialLog:
             known = {id_ for (id_,) in there}
             new = [trial for trial in {trial.id: trial for trial in trials}.values() if trial.id not in known]
             session.run_many(_INSERT, map(_row, new))
-            session.run_many(rollups.UPSERT, [(*cell, n) for cell, n in sorted(_cells(new).items())])
+            cells = _cells(new) + _grades(session, new)
+            session.run_many(rollups.UPSERT, [(*cell, n) for cell, n in sorted(cells.items())])
+            if any(dimension in grades.DIMENSIONS for dimension, *_ in cells):
+                grades.note_change(session)
 
     def read(self, *, since: float = 0.0, purpose: str | None = None, after: str = "") -> Iterator[Trial]:
         """Yield the trials that ended at a moment or later, in the order of their times.
@@ -108,4 +111,24 @@ def _cells(trials: Sequence[Trial]) -> rollups.Cells:
         for name, n in amounts.items():
             if n:
                 added[(rollups.PURPOSE, day, trial.purpose, rollups.TOTALS[name])] += n
+    return added
+
+
+def _grades(session: Session, trials: Sequence[Trial]) -> rollups.Cells:
+    """Return what the verdicts of a judge say of the models' quality, as cells of the rollups.
+
+    Two answers that were compared: the one that lost counts as bad, the other one as good. After a tie both are good,
+    because each would have done as well as the other.
+    """
+    unrouted = [trial.decision for trial in trials if not trial.route]
+    marks = ", ".join("?" * len(unrouted))
+    sql = f"SELECT id FROM decisions WHERE reason = 'pinned' AND id IN ({marks})"
+    pinned = {id_ for (id_,) in session.run(sql, unrouted)} if unrouted else set()
+    added: rollups.Cells = Counter()
+    for trial in trials:
+        if trial.error is None and trial.judge and trial.decision not in pinned:
+            for model, score in ((trial.served, trial.served_score), (trial.model, trial.score)):
+                if model and score is not None:
+                    good = float(score >= grades.TIE) if trial.method == "pairwise" else score
+                    added.update(grades.graded("judge", trial.at, trial.route, model, 1, round(good * 1e6)))
     return added

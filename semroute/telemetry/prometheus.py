@@ -49,6 +49,8 @@ class Gauges(NamedTuple):
     """Whether the circuit breaker of each model is open or half open."""
     latency_ms: Mapping[str, float]
     """The moving average of latency, by model."""
+    learned: Mapping[tuple[str, str], float] = {}
+    """The learned quality, by route and model."""
 
 
 class _Histogram(Histogram):
@@ -141,6 +143,10 @@ class Metrics:
         self._latency = gauge(
             "model_latency_seconds", "Moving average of the time to the first content.", "livemax", "model"
         )
+        self._explored = counter(
+            "explored_requests", "Requests for which a model was tried to learn its quality.", "route", "model"
+        )
+        self._quality = gauge("learned_quality_ratio", "The learned quality, 0 to 1.", "livemax", "route", "model")
         self._running = gauge("running_requests", "Requests under way.", "livesum")
         self._queue = gauge("log_queue_records", "Records not yet in the decision log.", "livesum")
         self._dropped = gauge("log_dropped_records", "Records that the decision log lost.", "livesum")
@@ -225,6 +231,8 @@ class Metrics:
             self._child(self._breaker, model).set(is_open)
         for model, latency_ms in moment.latency_ms.items():
             self._child(self._latency, model).set(latency_ms / 1000)
+        for (route, model), quality in moment.learned.items():
+            self._child(self._quality, route, model).set(quality)
 
     def render(self) -> bytes:
         """Return the text of `/metrics` as of the last `show`. With several workers, it covers all of them."""
@@ -240,6 +248,9 @@ class Metrics:
             sums[self._cost, route, model] += cost
         sums[(self._saved,)] += sum([max(0.0, float(saved)) for record in records if (saved := record.saved_usd)])
         sums[(self._abstentions,)] += [decision.reason for decision in decisions].count("default")
+        if explored := [decision.model or "" for decision in decisions if decision.explored]:
+            for tried, n in Counts(explored).items():
+                sums[self._explored, route, tried] += n
         for record in records:
             tier = record.tier
             if escalated(record.attempts):

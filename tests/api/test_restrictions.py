@@ -406,6 +406,8 @@ def test_a_key_reads_the_sums_of_its_routes_or_models(served: Served) -> None:
         for key in ("route support", "model cheap", "route support, model cheap"):
             assert values(key, by) == 403
     assert {values(key, by) for key, by in (("route support", "model"), ("model cheap", "route"))} == {403}
+    graded = {key: {row["route"] for row in served.call(key, "GET", "/learned").json()["rows"]} for key in RESTRICTIONS}
+    assert graded["nothing"] == {"", "law", "support"} and "law" not in graded["route support"] | graded["model cheap"]
     for key in RESTRICTIONS:
         assert served.call(key, "GET", "/metrics").status_code == (200 if key == "nothing" else 403)
         budgets = served.call(key, "GET", "/budgets").json()["budgets"]

@@ -144,3 +144,27 @@ def test_export_to_parquet_and_lines(semroute: Run, url: str, tmp_path: Path) ->
     assert [str(row["cost_usd"]) for row in table] == ["0.000024000000"] * 3
     assert (table[0]["embedding"], table[0]["score"], table[0]["label"]) == ([0.5, -0.25, 1], 0.5, "coding")
     assert json.loads(table[0]["decision"])["config_version"] == "v1"
+
+
+def test_what_grades_say_as_a_table_and_as_json(semroute: Run, url: str, tmp_path: Path) -> None:
+    (tmp_path / "routes").mkdir()
+    routes = tmp_path / "routes" / "routes.yaml"
+    routes.write_text(
+        "providers: {p: {dialect: echo}}\ndefault: {models: [large]}\n"
+        "models: {large: {provider: p, name: large, quality: 0.9}}\n"
+        "policy: {select: best, learn: {prior_weight: 9}}\n"
+    )
+    table = semroute("learned", "--routes", routes.parent, SEMROUTE_DATABASE_URL=url).stdout
+    assert [line.split() for line in table.splitlines()[1:]] == [
+        ["billing", "small", "gone", "0.500", *table.splitlines()[1].split()[4:7], "1", "0", "1.0", "no"]
+    ]
+    rows = json.loads(semroute("learned", "--routes", routes.parent, "--json", SEMROUTE_DATABASE_URL=url).stdout)[
+        "rows"
+    ]
+    assert [(row["route"], row["model"], row["stated"], row["feedback"], row["learns"]) for row in rows] == [
+        ("", "large", 0.9, 0, True),
+        ("billing", "small", None, 1, False),
+    ]
+    assert rows[0]["low"] < rows[0]["quality"] == 0.9 < rows[0]["high"]
+    empty = semroute("learned", "--routes", routes.parent, SEMROUTE_DATABASE_URL=f"sqlite:///{tmp_path}/none.db")
+    assert empty.stdout == f"no graded answers in sqlite:///{tmp_path}/none.db\n" and empty.returncode == 0

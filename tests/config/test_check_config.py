@@ -333,6 +333,13 @@ def test_negatives_are_looked_at_like_utterances(read_files: Read) -> None:
         (route() + "prices_as_of: 2020-01-01", "warning", "prices-as-of"),
         (route() + "policy: {difficulty: {by: learned}}", "warning", "no-effect"),
         (route() + "policy: {cascade: {on_judge_error: accept}}", "warning", "no-effect"),
+        (
+            route() + "policy: {select: best, difficulty: {by: learned, strong_share: 0.3}, learn: {}}",
+            "warning",
+            "no-effect",
+        ),
+        (route() + "policy: {learn: {}}", "warning", "no-effect"),
+        (route() + "policy: {select: fastest, learn: {}}", "warning", "no-effect"),
         (route() + "policy: {min_quality: 0.9}", "warning", "empty-plan"),
         ("rules: []", "warning", "no-routes"),
     ],
@@ -341,6 +348,25 @@ def test_a_doubt_has_a_code_and_a_suggestion(write: Callable[..., Path], text: s
     _, problems = read(write(base=BASE, x=text), {})
     assert {(problem.severity, problem.code) for problem in problems} == {(severity, code)}
     assert all(problem.suggestion for problem in problems)
+
+
+@pytest.mark.parametrize("policy", ["select: best", "select: balanced", "select: cheapest, min_quality: 0.1"])
+def test_learning_has_an_effect_where_quality_counts(read_files: Read, policy: str) -> None:
+    _, problems = read_files(x=f"{route()}policy: {{{policy}, learn: {{floor: 0.2, caution: 1}}}}")
+    assert "no-effect" not in {problem.code for problem in problems}
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        *("explore_usd_per_day: -1", "explore_usd_per_day: .nan", "explore_usd_per_day: .inf", "half_life_days: 0"),
+        *("prior_weight: .nan", "equal_within: 2", "caution: 0.5", "floor: low"),
+    ],
+)
+def test_what_learning_cannot_work_with_is_an_error(read_files: Read, setting: str) -> None:
+    [problem] = said(read_files(x=f"{route()}policy: {{select: best, learn: {{{setting}}}}}"))
+    name, _, _ = setting.partition(": ")
+    assert problem.startswith("error: x.yaml:5 ") and f".learn.{name}" in problem and "expected" in problem
 
 
 UNPRICED = """

@@ -36,7 +36,7 @@ SECTIONS = {
     "Anthropic": ("/v1/messages",),
     "Gemini": ("/v1beta", "/v1/models/{call}"),
     "Ollama": ("/api",),
-    "Log and feedback": ("/decisions", "/stats", "/feedback", "/budgets", "/experiments"),
+    "Log and feedback": ("/decisions", "/stats", "/feedback", "/learned", "/budgets", "/experiments"),
     "Operate": ("/health", "/metrics", "/alarms", "/admin", "/ui"),
 }
 

@@ -108,6 +108,29 @@ class Cascade(RouteFileStruct, frozen=True, kw_only=True):
     `min_quality` or `select: best`, otherwise `accept`."""
 
 
+class Learn(RouteFileStruct, frozen=True, kw_only=True):
+    """How the quality of models is learned from grades: from feedback, and from a judge. Now and then semroute tries a
+    model that may be better than known.
+    """
+
+    prior_weight: Annotated[float, Meta(gt=0, le=1_000_000)] = 30.0
+    """How many grades the stated `quality` of a model counts as."""
+    half_life_days: Annotated[float, Meta(gt=0, le=3650)] = 30.0
+    """After so many days a grade counts half."""
+    equal_within: Fraction = 0.02
+    """`select: best`: models whose quality is lower than the best one's by at most this count as equal. The cheapest of
+    them comes first."""
+    floor: Fraction | None = None
+    """A model whose quality is below this with a probability of 95% is not tried. Not set: any model of the plan may be
+    tried."""
+    caution: Annotated[float, Meta(ge=1, le=100)] = 4.0
+    """How seldom models are tried. 1: as often as if each answer were graded. Larger: less often, because most answers
+    get no grade, and a trial without one teaches nothing. A learned quality counts as so many times as sure when
+    semroute draws which model to try."""
+    explore_usd_per_day: Annotated[Decimal, Meta(description="USD")] = Decimal(1)
+    """How much models that are tried may cost in a day (UTC) beyond what the best known choice would have cost."""
+
+
 class Policy(RouteFileStruct, frozen=True, kw_only=True):
     """How a plan is made from the models that may serve a request."""
 
@@ -129,6 +152,8 @@ class Policy(RouteFileStruct, frozen=True, kw_only=True):
     """Leave out models outside of these regions. Empty: any region."""
     difficulty: Difficulty | None = None
     """Begin with models that are just strong enough for the request. Not set: difficulty does not count."""
+    learn: Learn | None = None
+    """Learn the quality of models from grades. Not set: the stated quality counts."""
     cascade: Cascade | None = None
     """Check answers, and ask the next model when one fails. Not set: the first answer is taken."""
     timeouts: Timeouts = Timeouts()
