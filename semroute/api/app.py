@@ -30,6 +30,7 @@ from semroute.api import (
     feedback,
     gemini_endpoints,
     guards,
+    learning_endpoints,
     models_endpoints,
     ollama_endpoints,
     passthrough,
@@ -39,6 +40,7 @@ from semroute.api import (
 from semroute.api.accounting import Books, kept_content
 from semroute.api.background_work import keep_going
 from semroute.api.fast_path import Service
+from semroute.api.learning_jobs import LearningJobs
 from semroute.api.openapi_page import ReferencePage
 from semroute.api.origin_checks import OriginGate
 from semroute.api.request_intake import BodyLimits, RequestPlaces
@@ -120,6 +122,7 @@ def create_app(settings: Settings | None = None, lifeline: Lifeline | None = Non
             admin.metrics,
             dashboard.page,
             dashboard.part,
+            *learning_endpoints.HANDLERS,
             *ollama_endpoints.HANDLERS,
             *passthrough.HANDLERS,
             *responses_endpoints.HANDLERS,
@@ -185,6 +188,8 @@ async def _running(app: Service, settings: Settings, lifeline: Lifeline) -> Asyn
     app.state.idempotency, app.state.keepalive_s = idempotency, settings.keepalive_s
     access = Access(settings, books.ring)
     app.state.books, app.state.access = books, access
+    jobs = app.state.learning_jobs = LearningJobs(settings.database_url)
+    app.state.maps = learning_endpoints.Maps()
     app.state.refusals = guards.Refusals()
     app.gate = OriginGate(access, lambda: in_service.config().cors)
     gc.set_threshold(*COLLECTED)
@@ -197,6 +202,7 @@ async def _running(app: Service, settings: Settings, lifeline: Lifeline) -> Asyn
         for task in watching:
             task.cancel()
         await asyncio.wait(watching)
+        await jobs.aclose()
         await idempotency.aclose()
         await gateway.aclose()
         await trials.aclose()

@@ -8,7 +8,9 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 import yaml
+from msgspec.structs import replace
 
+from semroute.bases import Frozen
 from semroute.config.error_wording import counted
 from semroute.errors import RequestError
 from semroute.learning.logged_prompts import MOST_ROWS, Counts
@@ -57,6 +59,32 @@ def render(suggestions: Suggestions, counts: Counts, log: str, models: Sequence[
         "\n".join(_to_look_at(suggestions)),
     ]
     return "\n\n".join(part for part in parts if part)
+
+
+class Fragment(Frozen, frozen=True, kw_only=True):
+    """A part of the suggestions that can be copied alone."""
+
+    title: str
+    file: str
+    """A route file with this part only."""
+
+
+def fragments(suggestions: Suggestions, models: Sequence[str]) -> list[Fragment]:
+    """Return the suggestions one by one: new routes, utterances by route, negatives, and what to look at."""
+    nothing = replace(suggestions, utterances=(), pulling=(), routes=(), merges=(), negatives=())
+    found = [
+        (f"new route {one.name}: {counted(one.requests, 'request')}", _routes(replace(nothing, routes=(one,)), models))
+        for one in suggestions.routes
+    ]
+    for route, group in groupby(suggestions.utterances, key=lambda one: one.route):
+        added = tuple(group)
+        title = f"{counted(len(added), 'utterance')} for {route}: {counted(sum(a.requests for a in added), 'request')}"
+        found.append((title, _utterances(replace(nothing, utterances=added))))
+    if suggestions.negatives:
+        found.append((counted(len(suggestions.negatives), "negative"), _negatives(suggestions)))
+    if suggestions.pulling or suggestions.merges:
+        found.append(("what to look at", _to_look_at(suggestions)))
+    return [Fragment(title=title, file="\n".join(lines) + "\n") for title, lines in found]
 
 
 def _header(suggestions: Suggestions, counts: Counts, log: str) -> Iterator[str]:

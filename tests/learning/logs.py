@@ -42,11 +42,22 @@ def write_folder(folder: Path, sport: str = "large") -> Path:
     return folder
 
 
-def write_log(url: str, router: Router, prompts: Sequence[str], keep: LogSettings, *, first: int = 1) -> None:
-    """Decide prompts, and write them into the log of a database."""
+def write_log(
+    url: str,
+    router: Router,
+    prompts: Sequence[str],
+    keep: LogSettings,
+    *,
+    first: int = 1,
+    times: Sequence[float] | None = None,
+) -> None:
+    """Decide prompts, and write them into the log of a database. `times`: when they came. None: as in `record`."""
     records = []
     for number, text in enumerate(prompts, start=first):
         made = record(number)
+        if times is not None:
+            at = times[number - first]
+            made = replace(made, at=at, request_id=f"{int(at * 1000):012x}{number:016x}")
         message = Message(role="user", parts=(Text(text=text),))
         request = ChatRequest(id=made.request_id, messages=(message,))
         facts = router.read_facts(request)
