@@ -37,10 +37,10 @@ _json = msgspec.json.Encoder().encode
 
 
 class PromptOnMapBody(RouteFileStruct, frozen=True, kw_only=True):
-    """The body of `POST /learning/map`."""
+    """The body of `POST /learning/map`: a prompt to put on the map."""
 
     prompt: str
-    """The prompt to put on the map."""
+    """Up to 100,000 characters."""
 
 
 class PromptOnMap(Frozen, frozen=True, kw_only=True):
@@ -93,7 +93,7 @@ async def utterance_map(request: AnyRequest) -> Response[bytes]:
     return Response(drawn, media_type=MediaType.JSON)
 
 
-@post("/learning/map", guards=GUARDS, status_code=200, operation_class=openapi.reads(PromptOnMapBody))
+@post("/learning/map", guards=GUARDS, status_code=200, operation_class=openapi.reads(PromptOnMapBody, dial=False))
 async def prompt_on_map(request: AnyRequest) -> Response[bytes]:
     """Put a prompt on the map. Nothing is logged, and no model is called."""
     prompt = convert(decode(await read_body(request)), PromptOnMapBody).prompt
@@ -138,7 +138,7 @@ def _handler(name: str, work: Work) -> HTTPRouteHandler:
         return EventStream(jobs.begin(request, order), Presence(request.receive), request.app.state.keepalive_s)
 
     begin.__doc__ = work.about
-    operation = openapi.reads(work.body)
+    operation = openapi.reads(work.body, dial=False)
     return post(f"/learning/{name}", guards=GUARDS, status_code=200, operation_class=operation)(begin)
 
 

@@ -55,27 +55,27 @@ class ReplayBody(RouteFileStruct, frozen=True, kw_only=True):
     """The route files that decide, by name. Not set: those in service. Their `${VAR}` are not replaced, and the
     embedding model stays the one in service."""
     days: Days = 30
-    """How many days of the log are replayed, up to now."""
+    """How many days of the log are replayed, up to now. 30 if not set."""
 
 
 class SuggestBody(RouteFileStruct, frozen=True, kw_only=True):
     """The body of `POST /learning/suggest`: suggest utterances and routes."""
 
     days: Days = 30
-    """How many days of the log are read, up to now."""
+    """How many days of the log are read, up to now. 30 if not set."""
 
 
 class DriftBody(RouteFileStruct, frozen=True, kw_only=True):
     """The body of `POST /learning/drift`: compare windows of the log with a reference before them."""
 
     window_days: Days = 1
-    """How long each window is."""
+    """How long each window is. 1 if not set."""
     windows: Annotated[int, Meta(ge=1, le=MOST_WINDOWS)] = 14
-    """How many windows there are. The last one ends with the newest request."""
+    """How many windows there are. The last one ends with the newest request. 14 if not set."""
     reference_days: Days = 28
-    """How long the reference before the first window is."""
+    """How long the reference before the first window is. 28 if not set."""
     alpha: Annotated[float, Meta(gt=0, lt=1)] = 0.01
-    """The chance that a report without any drift says that something moved."""
+    """The chance that a report without any drift says that something moved. 0.01 if not set."""
 
 
 class Order(Frozen, frozen=True, kw_only=True):

@@ -17,8 +17,8 @@ from semroute.api.learning_endpoints import Maps
 from semroute.api.learning_jobs import LearningJob, LearningJobs
 from semroute.config.folder import RouteFiles, read_files
 from semroute.errors import LimitError, NotFoundError, OverloadedError, RequestError
-from semroute.learning.service_jobs import Order
-from tests.learning.logs import FOLDER, write_folder
+from semroute.learning.service_jobs import WORKS, Order
+from tests.learning.logs import FOLDER, many_utterances, write_folder
 from tests.service import Service, until
 
 REQUEST: Any = None
@@ -116,10 +116,10 @@ async def test_the_end_of_the_service_ends_the_work(tmp_path: Path) -> None:
 
 
 def test_a_caller_who_leaves_ends_the_work(service: Service) -> None:
-    many = ", ".join(f"an utterance number {number} about one thing or another" for number in range(20_000))
-    files = {"a.yaml": f"{FOLDER.replace('SPORT', 'small')}  - {{name: x, models: [small], utterances: [{many}]}}\n"}
+    files = {"a.yaml": many_utterances(20_000)}
     with service.client.stream("POST", "/learning/replay", json={"files": files}) as answer:
-        first = json.loads(next(answer.iter_lines()))
+        lines = answer.iter_lines()  # it closes the connection when it is dropped
+        first = json.loads(next(lines))
         assert first["progress"]["doing"].startswith("embedding utterances")
         assert answer.headers["content-type"] == "application/x-ndjson"
         assert workers(service)
@@ -181,19 +181,9 @@ def test_only_readers_of_the_whole_log_may_learn_from_it(
         assert made.returncode == 0, made.stderr
         return {"authorization": f"Bearer {json.loads(made.stdout)['key']}"}
 
-    caller, narrow, reader = (
-        key("app"),
-        key("narrow", "--scope", "read", "--route", "billing"),
-        key("r", "--scope", "read"),
-    )
+    caller, reader, narrow = key(), key("--scope", "read"), key("--scope", "read", "--route", "billing")
     with Service(folder, tmp_path / "log", FAULTS_KEY="sk-faults-0123456789") as guarded:
-        for method, path in (
-            ("GET", "map"),
-            ("POST", "map"),
-            ("POST", "replay"),
-            ("POST", "suggest"),
-            ("POST", "drift"),
-        ):
+        for method, path in (("GET", "map"), ("POST", "map"), *(("POST", work) for work in WORKS)):
             for headers, status in (({}, 401), (caller, 403), (narrow, 403)):
                 answer = guarded.client.request(method, f"/learning/{path}", headers=headers)
                 assert answer.status_code == status, (path, headers)

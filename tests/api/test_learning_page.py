@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 
 from semroute import Router
 from semroute.config.schema.service import LogSettings
-from tests.learning.logs import FOLDER, PROMPTS, write_folder, write_log
+from tests.learning.logs import FOLDER, PROMPTS, many_utterances, write_folder, write_log
 from tests.learning.test_suggest import GARDEN
 from tests.service import Service
 
@@ -84,7 +84,7 @@ def test_a_candidate_folder_is_replayed(learner: Service, page: Page, tmp_path: 
     (candidate / "all.yaml").write_text(FOLDER.replace("SPORT", "none"))
     page.get_by_label("candidate folder").set_input_files(candidate)
     page.get_by_role("button", name="Replay").click()
-    expect(page.locator("p[role=status] .error")).to_contain_text("all.yaml:8 ")
+    expect(page.locator("p[role=status] .error")).to_contain_text("all.yaml:9 ")
 
 
 def test_drift_is_shown_over_time(learner: Service, page: Page) -> None:
@@ -113,8 +113,7 @@ def test_suggestions_can_be_copied(learner: Service, page: Page) -> None:
 def test_work_can_be_stopped(learner: Service, page: Page, tmp_path: Path) -> None:
     folder = tmp_path / "many"
     folder.mkdir()
-    many = ", ".join(f"an utterance number {number} about one thing or another" for number in range(20_000))
-    (folder / "a.yaml").write_text(f"{FOLDER.replace('SPORT', 'small')}  - {{name: x, utterances: [{many}]}}\n")
+    (folder / "a.yaml").write_text(many_utterances(20_000))
     page.goto(f"{learner.url}/ui#learn/replay")
     page.get_by_label("candidate folder").set_input_files(folder)
     page.get_by_role("button", name="Replay").click()

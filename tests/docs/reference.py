@@ -37,6 +37,7 @@ SECTIONS = {
     "Gemini": ("/v1beta", "/v1/models/{call}"),
     "Ollama": ("/api",),
     "Log and feedback": ("/decisions", "/stats", "/feedback", "/budgets"),
+    "Learn from the log": ("/learning",),
     "Operate": ("/health", "/metrics", "/admin", "/ui"),
 }
 

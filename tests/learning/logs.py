@@ -35,6 +35,12 @@ routes:
 PROMPTS = ("will it rain on sunday", "is it cold today", "who won yesterday", "when is the game", "how many goals")
 
 
+def many_utterances(count: int) -> str:
+    """A route file whose utterances take long to embed."""
+    texts = ", ".join(f"an utterance number {number} about one thing or another" for number in range(count))
+    return f"{FOLDER.replace('SPORT', 'small')}  - {{name: x, models: [small], utterances: [{texts}]}}\n"
+
+
 def write_folder(folder: Path, sport: str = "large") -> Path:
     """A folder of two routes."""
     folder.mkdir(exist_ok=True)
