@@ -24,13 +24,15 @@ from semroute.api.worker_pipe import Lifeline
 from semroute.bases import Frozen, RouteFileStruct
 from semroute.decision import Candidate
 from semroute.dialects.shared.body_parsing import convert
-from semroute.errors import NotFoundError, RequestError
+from semroute.errors import NotFoundError, PayloadTooLargeError, RequestError
 from semroute.gateway.gateway import Gateway
 from semroute.learning.route_map import RouteMap, map_of, picture
 from semroute.learning.service_jobs import WORKS, Order, Work
+from semroute.messages import LONG_BYTES
 from semroute.router import Router
 
-MAX_PROMPT_CHARS = 100_000
+MAX_PROMPT_CHARS, MAX_PROMPT_BYTES = 100_000, 1_500_000
+"""The longest prompt for the map, and the longest body. In JSON, a character takes up to 12 bytes."""
 GUARDS = [guards.whole_log_reader]
 """Whoever may read the whole log may learn from it."""
 _json = msgspec.json.Encoder().encode
@@ -96,7 +98,10 @@ async def utterance_map(request: AnyRequest) -> Response[bytes]:
 @post("/learning/map", guards=GUARDS, status_code=200, operation_class=openapi.reads(PromptOnMapBody, dial=False))
 async def prompt_on_map(request: AnyRequest) -> Response[bytes]:
     """Put a prompt on the map. Nothing is logged, and no model is called."""
-    prompt = convert(decode(await read_body(request)), PromptOnMapBody).prompt
+    body = await read_body(request)
+    if len(body) > MAX_PROMPT_BYTES:
+        raise PayloadTooLargeError(f"the body has {len(body):,} bytes, expected at most {MAX_PROMPT_BYTES:,}")
+    prompt = convert(decode(body), PromptOnMapBody).prompt
     if not prompt.strip() or len(prompt) > MAX_PROMPT_CHARS:
         got = f"{len(prompt):,} characters" if prompt.strip() else "no text"
         raise RequestError(f"prompt: got {got}, expected 1 to {MAX_PROMPT_CHARS:,}", param="prompt")
@@ -119,18 +124,28 @@ async def prompt_on_map(request: AnyRequest) -> Response[bytes]:
     return Response(_json(placed), media_type=MediaType.JSON)
 
 
+async def _read(request: AnyRequest, kind: type[RouteFileStruct]) -> msgspec.Raw:
+    """Return the body as MessagePack. Raises `RequestError`."""
+    body = await read_body(request) or b"{}"
+
+    def read() -> msgspec.Raw:
+        return msgspec.Raw(msgspec.msgpack.encode(convert(decode(body), kind)))
+
+    return await asyncio.to_thread(read) if len(body) > LONG_BYTES else read()
+
+
 def _handler(name: str, work: Work) -> HTTPRouteHandler:
     """Return the handler that starts one kind of work."""
 
     async def begin(request: AnyRequest) -> EventStream:
         jobs: LearningJobs = request.app.state.learning_jobs
         lifeline: Lifeline = request.app.state.lifeline
-        body = convert(decode(await read_body(request) or b"{}"), work.body)
+        body = await _read(request, work.body)
         files = lifeline.good.files
         assert files is not None, "a service that has started knows its route files"
         order = Order(
             work=name,
-            body=msgspec.Raw(msgspec.msgpack.encode(body)),
+            body=body,
             database_url=jobs.database_url,
             files=files,
             now=time.time(),

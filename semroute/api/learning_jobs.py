@@ -15,7 +15,7 @@ from litestar import Response
 
 from semroute.api import error_responses
 from semroute.api.error_responses import AnyRequest, status_of
-from semroute.errors import LimitError, OverloadedError, RequestError, SemrouteError
+from semroute.errors import LimitError, OverloadedError, RequestError, SemrouteError, StoreError
 from semroute.learning.service_jobs import Order
 from semroute.stores.connect import MEMORY
 
@@ -98,7 +98,7 @@ class LearningJob:
             )
         except OSError as error:
             raise OverloadedError(f"the process for the {self.what} cannot be started: {error.strerror}") from None
-        self._feeding = asyncio.create_task(_feed(self._process, _pack(self._order)))
+        self._feeding = asyncio.create_task(_feed(self._process, self._order))
         self._first = await self._line()
 
     def headers(self, *, early: bool) -> dict[str, str]:
@@ -133,7 +133,8 @@ class LearningJob:
         if status is not None:
             raise OverloadedError(f"the process of the {self.what} ended with status {status} and without a result")
         if line.startswith(b'{"error"'):
-            raise RequestError(msgspec.json.decode(line)["error"])
+            failed = msgspec.json.decode(line)
+            raise (StoreError if failed["store"] else RequestError)(failed["error"])
         return line
 
     def end(self) -> bytes:
@@ -163,10 +164,10 @@ class LearningJob:
             await process.wait()
 
 
-async def _feed(process: Process, order: bytes) -> None:
+async def _feed(process: Process, order: Order) -> None:
     """Give the process its order. A process that is gone already is noticed by whoever reads from it."""
     assert process.stdin is not None
     with contextlib.suppress(OSError):
-        process.stdin.write(order)
+        process.stdin.write(await asyncio.to_thread(_pack, order))
         await process.stdin.drain()
     process.stdin.close()

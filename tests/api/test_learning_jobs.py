@@ -16,7 +16,7 @@ from semroute.api import learning_jobs
 from semroute.api.learning_endpoints import Maps
 from semroute.api.learning_jobs import LearningJob, LearningJobs
 from semroute.config.folder import RouteFiles, read_files
-from semroute.errors import LimitError, NotFoundError, OverloadedError, RequestError
+from semroute.errors import LimitError, NotFoundError, OverloadedError, RequestError, StoreError
 from semroute.learning.service_jobs import WORKS, Order
 from tests.learning.logs import FOLDER, many_utterances, write_folder
 from tests.service import Service, until
@@ -74,6 +74,15 @@ async def test_an_error_of_the_work_is_one_of_the_caller(tmp_path: Path) -> None
         await events(job)
     assert not job.whole
     assert json.loads(job.failure(RequestError("why")))["error"] == {"message": "why", "code": "invalid_request"}
+    await job.aclose()
+
+
+async def test_a_database_that_is_away_is_no_fault_of_the_caller(tmp_path: Path) -> None:
+    (tmp_path / "log.db").write_bytes(b"this is no database" * 100)
+    folder = write_folder(tmp_path / "routes")
+    job = jobs(tmp_path).begin(REQUEST, order(f"sqlite:///{tmp_path}/log.db", "replay", read_files(folder)))
+    with pytest.raises(StoreError):
+        await events(job)
     await job.aclose()
 
 

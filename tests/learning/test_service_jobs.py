@@ -152,6 +152,7 @@ def test_the_process_writes_only_lines_of_json(folder: Path, tmp_path: Path) -> 
     *progress, last = [json.loads(line) for line in ended.stdout.splitlines()]
     assert all(list(line) == ["progress"] for line in progress)
     assert "expected at least 20" in last["error"]
+    assert not last["store"]
 
 
 def test_progress_is_told_at_most_ten_times_a_second() -> None:
