@@ -30,6 +30,7 @@ from semroute.learning.route_map import RouteMap, map_of, picture
 from semroute.learning.service_jobs import WORKS, Order, Work
 from semroute.messages import LONG_BYTES
 from semroute.router import Router
+from semroute.routing.difficulty import Reading
 
 MAX_PROMPT_CHARS, MAX_PROMPT_BYTES = 100_000, 1_500_000
 """The longest prompt for the map, and the longest body. In JSON, a character takes up to 12 bytes."""
@@ -77,6 +78,12 @@ class Maps:
                 self._version = router.config.version
             return self._drawn
 
+    async def read(self, router: Router, prompt: str) -> Reading:
+        """Return what a router reads from a prompt. One prompt is read at a time, so that requests come first."""
+        async with self._turn:
+            [reading] = await asyncio.to_thread(router.read, [prompt])
+            return reading
+
 
 def _drawn(router: Router) -> tuple[RouteMap, bytes]:
     made = map_of(router)
@@ -109,7 +116,7 @@ async def prompt_on_map(request: AnyRequest) -> Response[bytes]:
     maps: Maps = request.app.state.maps
     router = gateway.serving.router
     route_map, _ = await maps.of(router)
-    reading = await gateway.read(router, prompt)
+    reading = await maps.read(router, prompt)
     if not len(reading.embedding):
         raise RequestError("prompt: got a text that asks for nothing, expected some words", param="prompt")
     ((x, y),) = route_map.place(reading.embedding[None])

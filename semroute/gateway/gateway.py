@@ -9,7 +9,6 @@ from __future__ import annotations
 import datetime
 import time
 from collections.abc import Awaitable, Callable
-from functools import partial
 
 import msgspec
 
@@ -28,9 +27,8 @@ from semroute.gateway.request_features import Evidence
 from semroute.gateway.serving import InService, Serving
 from semroute.messages import EMBEDDINGS, ChatRequest
 from semroute.record import Record
-from semroute.router import Decided, Router
+from semroute.router import Decided
 from semroute.routing.decide import AUTO
-from semroute.routing.difficulty import Reading
 from semroute.routing.model_aliases import alias_target
 
 _EPOCH = datetime.date(1970, 1, 1).toordinal()
@@ -100,11 +98,6 @@ class Gateway:
         )
         decided, account = await self._decide(request, arrival)
         return Call(self._means, arrival, decided, account)
-
-    async def read(self, router: Router, prompt: str) -> Reading:
-        """Return what a router reads from a prompt, in a thread. Raises `OverloadedError`."""
-        [reading] = await self._readers.run(partial(router.read, [prompt]))
-        return reading
 
     async def _decide(self, request: ChatRequest, arrival: RequestContext) -> tuple[Decided, Account]:
         """Let the Router decide on the facts that are gathered, and open the account of the request.
