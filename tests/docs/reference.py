@@ -37,8 +37,8 @@ SECTIONS = {
     "Gemini": ("/v1beta", "/v1/models/{call}"),
     "Ollama": ("/api",),
     "Log and feedback": ("/decisions", "/stats", "/feedback", "/budgets"),
-    "Learn from the log": ("/learning",),
     "Operate": ("/health", "/metrics", "/admin", "/ui"),
+    "Learn from the log": ("/learning",),
 }
 
 
