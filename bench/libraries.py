@@ -55,6 +55,7 @@ from semroute.execution.json_repair import json_in
 from semroute.execution.json_schema_check import schema_error
 from semroute.learning.clusters import group
 from semroute.learning.new_routes import ALIKE, LEAST_NEW, SURE
+from semroute.learning.route_map import RouteMap
 from semroute.providers.transport import Transport, encode_headers
 from semroute.routing.english_check import foreign
 from semroute.routing.language_guess import guess_language
@@ -589,6 +590,40 @@ def clusters() -> list[Row]:
     return rows
 
 
+def route_map() -> list[Row]:
+    """Put the utterances of 20 routes of CLINC150 and new prompts on a map of two dimensions, in five draws.
+
+    The map is as good as the five nearest utterances on it name the route of a new prompt. The second side draws the
+    two best directions of a linear discriminant analysis.
+    """
+    analysis = library("sklearn.discriminant_analysis").LinearDiscriminantAnalysis
+    train, test = by_route(read("train_10")), by_route(read("test"))
+    chance, rows = random.Random(0), []
+    right: dict[str, list[float]] = {OURS: [], "scikit-learn": []}
+    with tempfile.TemporaryDirectory() as folder:
+        embedder = KeptVectors(Path(folder))
+        for _ in range(5):
+            names = chance.sample(sorted(train.keys() - {"None"}), 20)
+            owners = np.repeat(np.arange(20), [len(train[name]) for name in names])
+            true = np.repeat(np.arange(20), [len(test[name]) for name in names])
+            known = embedder.embed([text for name in names for text in train[name]])
+            new = embedder.embed([text for name in names for text in test[name]])
+            made = RouteMap(known, owners)
+            fitted = analysis(solver="eigen", shrinkage="auto", n_components=2).fit(known, owners)
+            right[OURS].append(_nearest_right(made.points, owners, made.place(new), true))
+            right["scikit-learn"].append(_nearest_right(fitted.transform(known), owners, fitted.transform(new), true))
+    for side, shares in right.items():
+        rows.append(Row("new prompts beside utterances of their route", side, 100 * float(np.mean(shares)), "%"))
+    return rows
+
+
+def _nearest_right(places: NDArray[Any], owners: NDArray[Any], new: NDArray[Any], true: NDArray[Any]) -> float:
+    nearest = np.linalg.norm(new[:, None] - places[None], axis=2).argsort(axis=1)[:, :5]
+    return float(
+        np.mean([np.bincount(owners[row]).argmax() == route for row, route in zip(nearest, true, strict=True)])
+    )
+
+
 def sql() -> list[Row]:
     """Run a transaction that adds to a counter, and one that writes 100 rows.
 
@@ -668,6 +703,7 @@ CASES = {
     "charts": Case(("pygal",), charts),
     "regression": Case(("scikit-learn",), regression),
     "clusters": Case(("scikit-learn",), clusters),
+    "map": Case(("scikit-learn",), route_map),
     "sql": Case(("sqlalchemy",), sql),
 }
 

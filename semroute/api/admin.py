@@ -15,7 +15,7 @@ from semroute.api.accounting import Books
 from semroute.api.alarm_service import Alarms
 from semroute.api.error_responses import AnyRequest
 from semroute.config.config import Config
-from semroute.errors import ForbiddenError, RequestError
+from semroute.errors import RequestError
 from semroute.gateway.gateway import Gateway
 from semroute.reload import Reloader
 from semroute.telemetry.prometheus import CONTENT_TYPE, Gauges
@@ -130,14 +130,9 @@ def _config(request: AnyRequest) -> Config:
     return gateway.serving.router.config
 
 
-@get("/metrics", guards=[guards.reader])
+@get("/metrics", guards=[guards.whole_log_reader])
 async def metrics(request: AnyRequest) -> Response[bytes]:
     """Return Prometheus metrics. If keys are needed, this takes a key with the scope `read` and without limits."""
-    caller = guards.caller_of(request)
-    if caller.restricted:
-        raise ForbiddenError(
-            f"the key {caller.id} is limited to some routes or models, and metrics cover all: use a key without limits"
-        )
     books: Books = request.app.state.books
     if books.metrics is None:
         raise RequestError("metrics are switched off: set SEMROUTE_METRICS to true")

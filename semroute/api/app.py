@@ -32,6 +32,7 @@ from semroute.api import (
     feedback,
     gemini_endpoints,
     guards,
+    learning_endpoints,
     models_endpoints,
     ollama_endpoints,
     passthrough,
@@ -43,6 +44,7 @@ from semroute.api.alarm_service import Alarms
 from semroute.api.background_work import keep_going
 from semroute.api.experiment_watch import ExperimentWatch, no_stage
 from semroute.api.fast_path import Service
+from semroute.api.learning_jobs import LearningJobs
 from semroute.api.misroute_counting import Misroutes
 from semroute.api.openapi_page import ReferencePage
 from semroute.api.origin_checks import OriginGate
@@ -133,6 +135,7 @@ def create_app(settings: Settings | None = None, lifeline: Lifeline | None = Non
             admin.metrics,
             dashboard.page,
             dashboard.part,
+            *learning_endpoints.HANDLERS,
             *ollama_endpoints.HANDLERS,
             *passthrough.HANDLERS,
             *responses_endpoints.HANDLERS,
@@ -222,6 +225,8 @@ async def _running(app: Service, settings: Settings, lifeline: Lifeline) -> Asyn
         ask=books.ask,
     )
     misroutes = Misroutes(books.database, in_service.config, books.metrics, ask=books.ask)
+    jobs = app.state.learning_jobs = LearningJobs(settings.database_url)
+    app.state.maps = learning_endpoints.Maps()
     app.state.refusals = guards.Refusals()
     app.gate = OriginGate(access, lambda: in_service.config().cors)
     gc.set_threshold(*COLLECTED)
@@ -245,6 +250,7 @@ async def _running(app: Service, settings: Settings, lifeline: Lifeline) -> Asyn
         for task in watching:
             task.cancel()
         await asyncio.wait(watching)
+        await jobs.aclose()
         await idempotency.aclose()
         await gateway.aclose()
         await learned.aclose()

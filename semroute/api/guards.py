@@ -19,7 +19,7 @@ from semroute.access.callers import Access
 from semroute.api.accounting import Books
 from semroute.caller import Caller, Scope
 from semroute.config.dialects import key_headers
-from semroute.errors import AccessError, RequestError
+from semroute.errors import AccessError, ForbiddenError, RequestError
 
 KEY_HEADERS = key_headers()
 """The headers in which clients of some vendors send a key. Others send it in `Authorization`."""
@@ -42,6 +42,15 @@ async def caller(connection: Connection, _: BaseRouteHandler) -> None:
 async def reader(connection: Connection, _: BaseRouteHandler) -> None:
     """Let in a key that may read the log."""
     await admitted(connection, "read")
+
+
+async def whole_log_reader(connection: Connection, _: BaseRouteHandler) -> None:
+    """Let in a key that may read the whole log."""
+    found = await admitted(connection, "read")
+    if found.restricted:
+        raise ForbiddenError(
+            f"the key {found.id} is limited to some routes or models, and this covers all: use a key without limits"
+        )
 
 
 async def admin(connection: Connection, _: BaseRouteHandler) -> None:

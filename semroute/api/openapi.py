@@ -28,24 +28,28 @@ class BodyOperation(Operation):
 
     body: ClassVar[type[msgspec.Struct]]
     in_path: ClassVar[Collection[str]]
+    dial: ClassVar[bool]
 
     def to_schema(self) -> dict[str, Any]:
         """Return the operation with its body."""
-        schema = {"application/json": {"schema": body_schema(self.body, self.in_path)}}
+        schema = {"application/json": {"schema": body_schema(self.body, self.in_path, dial=self.dial)}}
         about = inspect.cleandoc(self.body.__doc__ or "")
         return {**super().to_schema(), "requestBody": {"description": about, "content": schema, "required": True}}
 
 
-def reads(body: type[msgspec.Struct], *in_path: str) -> type[Operation]:
+def reads(body: type[msgspec.Struct], *in_path: str, dial: bool = True) -> type[Operation]:
     """Return an operation class whose body is read into this struct.
 
-    `in_path`: the fields that stand in the path instead.
+    `in_path`: the fields that stand in the path instead. `dial`: see `body_schema`.
     """
-    return type("BodyOperation", (BodyOperation,), {"body": body, "in_path": in_path})
+    return type("BodyOperation", (BodyOperation,), {"body": body, "in_path": in_path, "dial": dial})
 
 
-def body_schema(body: type[msgspec.Struct], in_path: Collection[str] = ()) -> dict[str, Any]:
-    """Return the JSON Schema of a body, without references. Every dialect has the dial beside its own fields."""
+def body_schema(body: type[msgspec.Struct], in_path: Collection[str] = (), *, dial: bool = True) -> dict[str, Any]:
+    """Return the JSON Schema of a body, without references.
+
+    `dial`: whether the body has the dial beside its own fields, as every request for a decision has.
+    """
     (root,), components = msgspec.json.schema_components([body], ref_template=_REFERENCE)
     schema: dict[str, Any] = _inlined(root, components)
     docs, properties = field_docs(body), {}
@@ -53,7 +57,7 @@ def body_schema(body: type[msgspec.Struct], in_path: Collection[str] = ()) -> di
         if name not in in_path:
             properties[name] = {**field, "description": docs[name]} if name in docs else field
     required = [name for name in schema.get("required", ()) if name not in in_path]
-    return {**schema, "properties": {**properties, DIAL: _DIAL}, "required": required}
+    return {**schema, "properties": properties | ({DIAL: _DIAL} if dial else {}), "required": required}
 
 
 def _inlined(schema: Any, components: dict[str, Any]) -> Any:

@@ -14,6 +14,7 @@ import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from semroute.config.error_wording import counted as counted
 from semroute.config.load import default_folder
 from semroute.settings import variable
 
@@ -47,11 +48,6 @@ def folder_of(routes: Path | None) -> Path:
     """Return the routes folder that a command works on."""
     named = os.environ.get(variable("routes"))
     return routes or (Path(named) if named else default_folder())
-
-
-def counted(number: int, what: str) -> str:
-    """Return a number with its noun: `1 route`, `2 routes`."""
-    return f"{number} {what}{'s' * (number != 1)}"
 
 
 def workflow_command(level: str, message: str, **properties: str) -> str:

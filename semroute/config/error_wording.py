@@ -75,3 +75,8 @@ def did_you_mean(name: str, allowed: Iterable[str]) -> str:
         return ""
     close = difflib.get_close_matches(name, list(allowed), n=1)
     return f", did you mean `{close[0]}`?" if close else ""
+
+
+def counted(number: int, what: str) -> str:
+    """Return a number with its noun: `1 route`, `2 routes`."""
+    return f"{number} {what}{'s' * (number != 1)}"

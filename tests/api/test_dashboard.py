@@ -4,27 +4,19 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import get_args
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 from semroute.record import Outcome
 from tests.conftest import ROOT
 from tests.service import Service, until
-from tests.stores.servers import missing
 
 PARTS = sorted(path.name for path in (ROOT / "semroute/api/ui").iterdir())
 KEY = "sk-ui-0123456789abcdef"
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-expect.set_options(timeout=30_000)  # a busy machine is no failure
-QUIET = (
-    "--no-sandbox --disable-dev-shm-usage --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-).split()
 
 
 @pytest.mark.parametrize("path", ["/ui", *(f"/ui/{name}" for name in PARTS)])
@@ -64,28 +56,6 @@ def test_the_log_can_be_filtered_by_each_outcome() -> None:
     script = (ROOT / "semroute/api/ui/decisions.js").read_text("utf-8")
     (listed,) = re.findall(r"OUTCOMES = (\[.*?\])", script)
     assert {*json.loads(listed)} == {*get_args(Outcome)} - {"running"}
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    if CHROMIUM is None:
-        missing("Chromium")
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
-        yield running
-        running.close()
-
-
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    """A page in which nothing may go wrong unseen: no error of a script, nothing that the policy refuses."""
-    errors: list[str] = []
-    opened = browser.new_page()
-    opened.on("pageerror", lambda error: errors.append(str(error)))
-    opened.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
-    yield opened
-    opened.close()
-    assert [error for error in errors if "status of 40" not in error] == []
 
 
 def test_a_prompt_is_decided_and_answered(service: Service, page: Page) -> None:

@@ -38,6 +38,7 @@ SECTIONS = {
     "Ollama": ("/api",),
     "Log and feedback": ("/decisions", "/stats", "/feedback", "/learned", "/budgets", "/experiments"),
     "Operate": ("/health", "/metrics", "/alarms", "/admin", "/ui"),
+    "Learn from the log": ("/learning",),
 }
 
 

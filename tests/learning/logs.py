@@ -35,6 +35,12 @@ routes:
 PROMPTS = ("will it rain on sunday", "is it cold today", "who won yesterday", "when is the game", "how many goals")
 
 
+def many_utterances(count: int) -> str:
+    """A route file whose utterances take long to embed."""
+    texts = ", ".join(f"an utterance number {number} about one thing or another" for number in range(count))
+    return f"{FOLDER.replace('SPORT', 'small')}  - {{name: x, models: [small], utterances: [{texts}]}}\n"
+
+
 def write_folder(folder: Path, sport: str = "large") -> Path:
     """A folder of two routes."""
     folder.mkdir(exist_ok=True)
@@ -42,11 +48,22 @@ def write_folder(folder: Path, sport: str = "large") -> Path:
     return folder
 
 
-def write_log(url: str, router: Router, prompts: Sequence[str], keep: LogSettings, *, first: int = 1) -> None:
-    """Decide prompts, and write them into the log of a database."""
+def write_log(
+    url: str,
+    router: Router,
+    prompts: Sequence[str],
+    keep: LogSettings,
+    *,
+    first: int = 1,
+    times: Sequence[float] | None = None,
+) -> None:
+    """Decide prompts, and write them into the log of a database. `times`: when they came. None: as in `record`."""
     records = []
     for number, text in enumerate(prompts, start=first):
         made = record(number)
+        if times is not None:
+            at = times[number - first]
+            made = replace(made, at=at, request_id=f"{int(at * 1000):012x}{number:016x}")
         message = Message(role="user", parts=(Text(text=text),))
         request = ChatRequest(id=made.request_id, messages=(message,))
         facts = router.read_facts(request)

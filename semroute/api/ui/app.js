@@ -8,7 +8,8 @@ import * as traffic from "./traffic.js";
 import * as trying from "./try.js";
 
 const HEALTH_EVERY_MS = 10_000;
-const VIEWS = { try: trying, traffic, decisions, routes };
+// The views that not everybody opens are loaded when they are needed.
+const VIEWS = { try: trying, traffic, decisions, routes, map: () => import("./map.js"), learn: () => import("./learn.js") };
 
 const view = document.getElementById("view");
 const dialog = document.getElementById("dialog");
@@ -33,7 +34,9 @@ async function turn() {
     show(place, h("section", {}, h("p", { class: "error" }, error.message)));
   };
   try {
-    leave = (await VIEWS[current].open(place, rest.map(decodeURIComponent), failed)) ?? (() => {});
+    const found = VIEWS[current];
+    const shown = typeof found === "function" ? await found() : found;
+    leave = (await shown.open(place, rest.map(decodeURIComponent), failed)) ?? (() => {});
   } catch (error) {
     failed(error);
   }

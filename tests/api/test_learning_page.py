@@ -1,0 +1,123 @@
+"""The map and what the log teaches, as a browser shows them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from semroute import Router
+from semroute.config.schema.service import LogSettings
+from tests.learning.logs import FOLDER, PROMPTS, many_utterances, write_folder, write_log
+from tests.learning.test_suggest import GARDEN
+from tests.service import Service
+
+DAY_S = 86_400
+
+
+@pytest.fixture(scope="module")
+def learner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service with a log of 30 days. In the last two, a third of the requests asks about the garden."""
+    root = tmp_path_factory.mktemp("learner")
+    folder, now = write_folder(root / "routes"), time.time()
+    prompts = [GARDEN[n // 3 % 12] if n >= 280 and n % 3 == 0 else f"{PROMPTS[n % 5]} {n % 25}" for n in range(560)]
+    times = [now - (30 - n / 10 if n < 280 else 2 - (n - 280) / 150) * DAY_S for n in range(560)]
+    service = Service(folder, root / "log")
+    write_log(f"sqlite:///{service.database}", Router.load(folder), prompts, LogSettings(content="full"), times=times)
+    with service:
+        yield service
+
+
+def test_a_typed_prompt_appears_on_the_map(learner: Service, page: Page) -> None:
+    page.goto(f"{learner.url}/ui#map")
+    picture = page.get_by_role("group", name="Map of 6 utterances of 2 routes")
+    expect(picture.locator("g[data-route] path")).to_have_count(6)
+    expect(picture.locator(".prompt")).to_be_hidden()
+    page.get_by_label("prompt on the map").fill("will it rain <b>tomorrow</b>")
+    expect(picture.get_by_label("your prompt: weather")).to_be_visible()
+    expect(page.get_by_text("Nearest: “will it rain tomorrow”")).to_be_visible()
+    first = picture.locator(".prompt").get_attribute("transform")
+    page.get_by_label("prompt on the map").fill("who won the match")
+    expect(picture.get_by_label("your prompt: sport")).to_be_visible()
+    assert picture.locator(".prompt").get_attribute("transform") != first
+    page.get_by_label("prompt on the map").fill("")
+    expect(picture.locator(".prompt")).to_be_hidden()
+
+
+def test_the_map_tells_an_utterance_to_the_mouse_and_to_the_keyboard(learner: Service, page: Page) -> None:
+    page.goto(f"{learner.url}/ui#map")
+    picture = page.get_by_role("group", name="Map of")
+    picture.locator("g[data-route=weather] path").first.hover(force=True)
+    expect(page.get_by_text("weather: will it rain tomorrow")).to_be_visible()
+    page.mouse.move(0, 0)
+    picture.focus()
+    for key in ("ArrowUp", "ArrowDown", "ArrowDown"):
+        page.keyboard.press(key)
+    told = page.locator("p[aria-live]")
+    expect(told).to_contain_text("sport: ")
+    page.get_by_role("button", name="weather 3").click()
+    expect(page.get_by_role("button", name="weather 3")).to_have_attribute("aria-pressed", "true")
+    expect(picture.locator("g[data-route=sport]")).to_have_class("dim")
+    picture.focus()
+    page.keyboard.press("ArrowUp")
+    expect(told).to_contain_text("weather: ")
+
+
+def test_a_candidate_folder_is_replayed(learner: Service, page: Page, tmp_path: Path) -> None:
+    candidate = write_folder(tmp_path / "candidate", sport="small")
+    (candidate / "notes.txt").write_text("no route file")
+    page.goto(f"{learner.url}/ui#learn/replay")
+    page.get_by_label("span").select_option("365")
+    page.get_by_label("candidate folder").set_input_files(candidate)
+    page.get_by_role("button", name="Replay").click()
+    expect(page.get_by_text("exact: 560 (560 from text)")).to_be_visible()
+    expect(page.get_by_role("img", name="small: 560 after")).to_be_hidden()
+    move = page.get_by_text("sport, large → small")
+    move.click()
+    expect(page.get_by_role("columnheader", name="nearest after")).to_be_visible()
+    page.get_by_role("link", name="Drift").click()
+    page.get_by_role("link", name="Replay").click()
+    expect(move).to_be_visible()  # the last result is still there
+    (candidate / "all.yaml").write_text(FOLDER.replace("SPORT", "none"))
+    page.get_by_label("candidate folder").set_input_files(candidate)
+    page.get_by_role("button", name="Replay").click()
+    expect(page.locator("p[role=status] .error")).to_contain_text("all.yaml:9 ")
+
+
+def test_drift_is_shown_over_time(learner: Service, page: Page) -> None:
+    page.goto(f"{learner.url}/ui#learn/drift")
+    page.get_by_label("Windows").select_option("4")
+    page.get_by_role("button", name="Compare").click()
+    expect(page.get_by_text("2 windows of 2 moved")).to_be_visible()
+    expect(page.get_by_text("2 windows with too few requests left out.")).to_be_visible()
+    expect(page.get_by_role("img", name="in-scope score").locator("circle")).to_have_count(2)
+    expect(page.locator("svg.chart circle.moved").first).to_be_visible()
+    expect(page.get_by_text("tomato plants").first).to_be_visible()
+
+
+def test_suggestions_can_be_copied(learner: Service, page: Page) -> None:
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.goto(f"{learner.url}/ui#learn/suggest")
+    page.get_by_role("button", name="Suggest", exact=True).click()
+    page.get_by_text("new route ").first.click()
+    part = page.locator("details[open]")
+    part.get_by_role("button", name="Copy").click()
+    expect(part.get_by_role("button", name="Copied")).to_be_visible()
+    assert page.evaluate("navigator.clipboard.readText()") == part.locator("pre").text_content()
+    assert (part.locator("pre").text_content() or "").startswith("routes:\n")
+
+
+def test_work_can_be_stopped(learner: Service, page: Page, tmp_path: Path) -> None:
+    folder = tmp_path / "many"
+    folder.mkdir()
+    (folder / "a.yaml").write_text(many_utterances(20_000))
+    page.goto(f"{learner.url}/ui#learn/replay")
+    page.get_by_label("candidate folder").set_input_files(folder)
+    page.get_by_role("button", name="Replay").click()
+    expect(page.get_by_text("embedding utterances of the files: ")).to_be_visible()
+    page.get_by_role("button", name="Stop").click()
+    expect(page.locator("p[role=status]")).to_have_text("stopped")
+    expect(page.get_by_role("button", name="Replay")).to_be_enabled()
