@@ -71,7 +71,7 @@ def learned(router: Router) -> Router:
         models=("gpt-luna", "claude-opus"),
     )
     gain = fit(labels, router.embedder.fingerprint).gain
-    return Router(router.config, router.embedder, router._trained, gain=gain)
+    return Router(router.config, router.embedder, router.trained, gain=gain)
 
 
 def request(text: str) -> ChatRequest:

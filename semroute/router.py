@@ -78,12 +78,12 @@ class Router:
         self.gain = gain
         self.candidates: Mapping[str, Router] = {}
         """The routers of the folders that are arms of experiments, by folder. `semroute.reload` builds them."""
-        self._tiers = tiers
+        self.tiers = tiers
         self._recent = recent or RecentFeatures(embedder, config.embedder.cached_prompts)
         self._names = tuple(config.routes)
         self._utterances = tuple(u for route in config.routes.values() for u in route.utterances)
         self._fixed = fixed_thresholds(self.config)
-        self._trained = trained
+        self.trained = trained
         if trained is not None:
             self._matcher = Matcher(trained.head, trained.vectors, Task.of(config).owners)
             self._calibrated: list[float] = trained.head.thresholds.tolist()
@@ -137,8 +137,8 @@ class Router:
         recent = None
         if previous is not None and previous.config.embedder == config.embedder:
             embedder, recent = previous.embedder, previous._recent
-            if previous._trained is not None:
-                known = dict(zip(previous._utterances, previous._trained.vectors, strict=True))
+            if previous.trained is not None:
+                known = dict(zip(previous._utterances, previous.trained.vectors, strict=True))
         else:
             embedder = open_embedder(config.embedder)
         trained = prepare(Task.of(config), embedder, cache, known, progress) if config.routes else None
@@ -148,15 +148,15 @@ class Router:
     @property
     def vectors(self) -> Floats:
         """Return the vectors of the utterances, in the order of `config.routes`: float32 (n, dim), L2-normalised."""
-        return np.empty((0, self.embedder.dim), np.float32) if self._trained is None else self._trained.vectors
+        return np.empty((0, self.embedder.dim), np.float32) if self.trained is None else self.trained.vectors
 
     @property
     def threshold_claim(self) -> str:
         """Say what the calibrated thresholds promise for prompts like the utterances. Empty: none is used."""
         used = self._fixed.count(None)
-        if self._trained is None or not used:
+        if self.trained is None or not used:
             return ""
-        claim = calibration.claim(self._trained.head.calibrated_on, self.config.abstain.target_false_abstain)
+        claim = calibration.claim(self.trained.head.calibrated_on, self.config.abstain.target_false_abstain)
         return claim if used == len(self._fixed) else f"used for {used} of {len(self._fixed)} routes; {claim}"
 
     def route(self, request: Asked, signals: Signals = Signals(), *, explain: bool = False) -> Decision:
@@ -249,7 +249,7 @@ class Router:
 
     def read_features(self, features: Features, counts: Sequence[int], texts: Sequence[str] = ()) -> list[Reading]:
         """As `read`, for the features of `counts` asks a request. Without their `texts`, no gains are predicted."""
-        tiers, size = self._tiers, len(features.tokens)
+        tiers, size = self.tiers, len(features.tokens)
         chosen = [None] * size if tiers is None else [*map(tiers.choose_semantic, tiers.match_features(features))]
         compared = self._compare(features)
         of_each = map(self._reading, texts or repeat(None, size), *features, compared, chosen)
@@ -309,7 +309,7 @@ class Router:
 
     def _compare(self, features: Features) -> list[tuple[Match, Floats]]:
         """Compare texts with the best routes, and return the confidence in every route: float32 (routes,)."""
-        if self._trained is None:
+        if self.trained is None:
             return [(Match(), np.empty(0, np.float32)) for _ in features.tokens]
         found = []
         for vector, tokens in zip(features.vectors, features.tokens, strict=True):

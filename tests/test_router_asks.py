@@ -65,7 +65,7 @@ def test_a_long_material_is_not_embedded(router: Router) -> None:
             return router.embedder.featurize(texts, passages=passages)
 
     embedder = Counting()
-    counted = Router(router.config, embedder, router._trained)
+    counted = Router(router.config, embedder, router.trained)
     counted.route(f"Translate the text below into German.\n\n{MAIL * 1000}")
     assert embedder.texts == ["Translate into German"]
 

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import datetime
 import sys
+from functools import partial
 
 from rich.markup import escape
 from rich.table import Table
 
 from semroute import settings as settings_module
+from semroute.cli.engine import EngineName, open_engine
 from semroute.cli.export import timestamp
 from semroute.cli.output import Bar, console, counted, errors, print_json, progress_bar
 from semroute.cli.suggest import tell_torn
 from semroute.errors import RequestError
 from semroute.learning.compare_windows import Change, Drift, compare
-from semroute.learning.drift_windows import Sample, Window, split
+from semroute.learning.drift_windows import TwoWindows, Window
+from semroute.learning.engines import TallyRows, read_log
 from semroute.learning.logged_decisions import LoggedDecisions, open_log
 from semroute.stores.interfaces import Query
 
@@ -32,6 +35,7 @@ def command(
     alpha: float,
     seed: int,
     fail: bool,
+    engine: EngineName,
     as_json: bool,
 ) -> None:
     """Compare a window of the log with the time before it."""
@@ -41,13 +45,15 @@ def command(
     if begin >= end:
         raise RequestError(f"the window begins at {_time(begin)} and ends at {_time(end)}: expected a later end")
     first = begin - reference * DAY_S
-    samples = Sample(first, begin, seed), Sample(begin, end, seed + 1)
-    with progress_bar("reading the log") as progress:
+    work = TallyRows(
+        partial(TwoWindows.between, first, begin, end, seed), TwoWindows.add, Query(since=first, until=end)
+    )
+    with open_engine(engine, source) as running, progress_bar("reading the log") as progress:
         bar, total = Bar(progress), source.count() if errors.is_terminal else 0
-        split(source.read(Query(since=first, until=end)), *samples, lambda done: bar(done, max(done, total)))
+        windows = read_log(running, source, work, lambda done: bar(done, max(done, total)))
     tell_torn(source)
     with progress_bar("comparing"):
-        found = compare(*samples, alpha, seed)
+        found = compare(windows.reference, windows.window, alpha, seed)
     if as_json:
         print_json(found)
     else:

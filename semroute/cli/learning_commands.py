@@ -8,7 +8,16 @@ from typing import Any
 import click
 
 from semroute.cli.loading import run
-from semroute.cli.options import FILE, SHARE, OutputFile, format_option, json_option, routes_option, time_option
+from semroute.cli.options import (
+    FILE,
+    SHARE,
+    OutputFile,
+    engine_option,
+    format_option,
+    json_option,
+    routes_option,
+    time_option,
+)
 
 
 @click.command(
@@ -17,7 +26,8 @@ from semroute.cli.options import FILE, SHARE, OutputFile, format_option, json_op
 Examples:
   semroute replay --routes candidate             the service's own log, decided by another folder
   semroute replay log.jsonl --html replay.html
-  semroute replay big.parquet --resume replay.state""",
+  semroute replay big.parquet --resume replay.state
+  semroute replay exports/ --engine ray          a folder of Parquet files, on a Ray cluster""",
 )
 @click.argument("log", required=False)
 @routes_option
@@ -29,12 +39,14 @@ Examples:
     type=OutputFile(),
     help="Keep the progress in this file. If the replay is interrupted, the same command goes on from there.",
 )
+@engine_option
 @json_option
 def replay(**given: Any) -> None:
     """Decide logged requests anew, and show what changes.
 
-    LOG is a file of `semroute export`, or the URL of a database. Without LOG, the database at SEMROUTE_DATABASE_URL is
-    read. No model is called. Requests whose text or features the log kept are decided exactly; others approximately.
+    LOG is a file of `semroute export`, a folder of such files in Parquet, or the URL of a database. Without LOG, the
+    database at SEMROUTE_DATABASE_URL is read. No model is called. Requests whose text or features the log kept are
+    decided exactly; others approximately.
     """
     run("replay", given)
 
@@ -106,14 +118,15 @@ Examples:
 @time_option("--since", "From this time on", "the first record")
 @time_option("--until", "Up to this time", "the last record")
 @click.option("--seed", type=int, default=0, show_default=True, help="The seed of the sample of a large log.")
+@engine_option
 @json_option
 def suggest(**given: Any) -> None:
     """Suggest better route files from the log.
 
     Reads prompts that no route was sure of, and feedback. Suggests utterances to add, new routes and negatives, and
     names utterances that pull prompts to the wrong route and routes to merge. Prints a route file to review. Nothing is
-    applied. The log must keep the text of prompts. LOG is a file of `semroute export` or the URL of a database; without
-    it, the log at SEMROUTE_DATABASE_URL is read.
+    applied. The log must keep the text of prompts. LOG is a file of `semroute export`, a folder of such files in
+    Parquet, or the URL of a database; without it, the log at SEMROUTE_DATABASE_URL is read.
     """
     run("suggest", given)
 
@@ -141,13 +154,15 @@ Examples:
 @click.option("--alpha", type=SHARE, default=0.01, show_default=True, help="The chance of a false alarm in one report.")
 @click.option("--seed", type=int, default=0, show_default=True, help="The seed of samples and permutations.")
 @click.option("--fail", is_flag=True, help="Exit with 1 if something moved.")
+@engine_option
 @json_option
 def drift(**given: Any) -> None:
     """Show what moved in the traffic, and since when.
 
     Compares the share of each route, the in-scope scores, the abstentions, the vectors of the prompts, the quality by
     tier and the cost of a request. Says what moved and since when, and shows prompts that are new. LOG is a file of
-    `semroute export` or the URL of a database; without it, the log at SEMROUTE_DATABASE_URL is read.
+    `semroute export`, a folder of such files in Parquet, or the URL of a database; without it, the log at
+    SEMROUTE_DATABASE_URL is read.
     """
     run("drift", given)
 

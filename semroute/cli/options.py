@@ -90,6 +90,13 @@ routes_option = click.option(
     help="The routes folder.  [default: SEMROUTE_ROUTES, else routes/, else the shipped one]",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+engine_option = click.option(
+    "--engine",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="Where Parquet is read. `ray`: on the Ray cluster at RAY_ADDRESS, else on all cores of this machine.",
+)
 
 
 def format_option(told: str) -> Callable[[Command], Command]:

@@ -9,11 +9,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from semroute import settings as settings_module
+from semroute.cli.engine import EngineName, open_engine
 from semroute.cli.export import timestamp
 from semroute.cli.output import Bar, console, folder_of, print_json, progress_bar, warn
 from semroute.learning.logged_decisions import open_log
-from semroute.learning.replay_log import Replay, ReplayReport
+from semroute.learning.replay_log import Replay
 from semroute.learning.replay_page import exactness, figures, moved, page, share_rows
+from semroute.learning.replay_tally import ReplayReport
 from semroute.router import Router
 from semroute.stores.interfaces import Query
 
@@ -29,6 +31,7 @@ def command(
     until: datetime.datetime | None,
     html: Path | None,
     resume: Path | None,
+    engine: EngineName,
     as_json: bool,
 ) -> None:
     """Decide logged requests anew, and show what changes."""
@@ -36,8 +39,8 @@ def command(
     with progress_bar("embedding utterances") as progress:
         router = Router.load(folder_of(routes), progress=Bar(progress))
     replay = Replay(router, logged, Query(since=timestamp(since), until=timestamp(until)), resume)
-    with progress_bar("replaying") as progress:
-        report = replay.run(Bar(progress))
+    with open_engine(engine, logged) as running, progress_bar("replaying") as progress:
+        report = replay.run(Bar(progress), running)
     warn(report.torn_told)
     if html is not None:
         html.write_text(page(report), "utf-8")

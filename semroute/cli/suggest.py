@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import datetime
+from functools import partial
 from pathlib import Path
 
 import click
 
 from semroute import settings as settings_module
 from semroute.bases import Frozen
+from semroute.cli.engine import EngineName, open_engine
 from semroute.cli.export import timestamp
 from semroute.cli.output import Bar, counted, errors, folder_of, print_json, progress_bar
+from semroute.learning.engines import TallyRows, read_log
 from semroute.learning.logged_decisions import LoggedDecisions, open_log
-from semroute.learning.logged_prompts import Counts, collect, read_all
+from semroute.learning.logged_prompts import Counts, PromptTally, read_all
 from semroute.learning.suggested_file import render, require_enough
 from semroute.learning.suggestions import Suggestions, suggest
 from semroute.router import Router
@@ -33,26 +36,23 @@ def command(
     since: datetime.datetime | None,
     until: datetime.datetime | None,
     seed: int,
+    engine: EngineName,
     as_json: bool,
 ) -> None:
     """Print suggestions from the log, as YAML to review or as JSON."""
     source = open_log(log, settings_module.read().database_url)
     with progress_bar("embedding utterances") as progress:
         router = Router.load(folder_of(routes), progress=Bar(progress))
-    rows = source.read(Query(since=timestamp(since), until=timestamp(until)))
-    with progress_bar("reading the log") as progress:
-        bar, total = Bar(progress), source.count() if errors.is_terminal else 0
-        found = collect(
-            rows,
-            router.config.routes,
-            torn=lambda: source.torn.count,
-            seed=seed,
-            progress=lambda done: bar(done, max(done, total)),
-        )
-    tell_torn(source)
-    require_enough(found.counts, source.name)
-    with progress_bar("matching") as progress:
-        readings = read_all(router, found.prompts, Bar(progress))
+    begin = partial(PromptTally.begin, frozenset(router.config.routes), seed)
+    work = TallyRows(begin, PromptTally.add, Query(since=timestamp(since), until=timestamp(until)))
+    with open_engine(engine, source) as running:
+        with progress_bar("reading the log") as progress:
+            bar, total = Bar(progress), source.count() if errors.is_terminal else 0
+            found = read_log(running, source, work, lambda done: bar(done, max(done, total))).prompts()
+        tell_torn(source)
+        require_enough(found.counts, source.name)
+        with progress_bar("matching") as progress:
+            readings = read_all(router, found.prompts, Bar(progress), running)
     with progress_bar("grouping"):
         suggestions = suggest(router, found.prompts, readings, seed)
     if as_json:

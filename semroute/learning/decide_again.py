@@ -87,6 +87,10 @@ class Decider:
                 found.append(Decidable(source, next(readings) if source.ask is not None else self._reading(source)))
         return found
 
+    def has_vector(self, row: LoggedDecision) -> bool:
+        """Return whether the log has a vector of the row's ask that this encoder made."""
+        return bool(row.embedding) and not self._foreign(row)
+
     def by_vector(self, row: LoggedDecision) -> Decision | None:
         """Decide a row as if the log had only the vector of its ask. None: it has none that this encoder made."""
         if row.vector is None or self._foreign(row):
@@ -121,7 +125,7 @@ class Decider:
         """Return whether another encoder made the vector of a row. Old rows do not say which one did."""
         embedder = self.router.embedder
         other = bool(row.encoder) and row.encoder != embedder.fingerprint
-        return other or (row.vector is not None and len(row.vector) != embedder.dim)
+        return other or (bool(row.embedding) and len(row.embedding or ()) != embedder.dim)
 
     def _of_features(
         self, row: LoggedDecision, kept: RequestFeatures, basis: Basis, ask: Ask | None, features: Features | None

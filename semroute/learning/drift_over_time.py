@@ -40,7 +40,7 @@ class SampledWindows:
         begin = end - windows * window_s
         edges = [begin - reference_s, *(begin + number * window_s for number in range(windows)), end]
         self.since, self.until = edges[0], end
-        self._samples = [Sample(first, last, seed + place) for place, (first, last) in enumerate(pairwise(edges))]
+        self._samples = [Sample.of(first, last, seed + place) for place, (first, last) in enumerate(pairwise(edges))]
 
     def add(self, rows: Iterable[LoggedDecision], progress: Callable[[int], None] = lambda done: None) -> None:
         """Put the rows of a log into the windows."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, Self
+
+import msgspec
 
 from semroute.bases import Frozen
+from semroute.learning.engines import Tally
 from semroute.learning.logged_decisions import LoggedDecision
 from semroute.learning.reservoir import Reservoir
 from semroute.routing.scoring import Floats
@@ -23,7 +25,6 @@ class Seen(NamedTuple):
     """What is kept of a row."""
 
     at: float
-    number: int
     route: str | None
     """The route. Empty: the default. None: the model was pinned."""
     in_scope: float | None
@@ -52,51 +53,77 @@ class Window(Frozen, frozen=True, kw_only=True):
     """Rows with a score from feedback."""
 
 
-class Sample:
+class Sample(msgspec.Struct, kw_only=True):
     """A random part of the rows of a window, and one of those with a score."""
 
-    def __init__(self, since: float, until: float, seed: int) -> None:
-        self.since, self.until = since, until
-        chance = random.Random(seed)
-        self._some, self._some_scored = Reservoir[Seen](MOST_ROWS, chance), Reservoir[Seen](MOST_ROWS, chance)
+    since: float
+    until: float
+    some: Reservoir[Seen]
+    some_scored: Reservoir[Seen]
+
+    @classmethod
+    def of(cls, since: float, until: float, seed: int) -> Sample:
+        """Return a sample of a window of which nothing was read yet."""
+        some, some_scored = (Reservoir[Seen](most=MOST_ROWS, seed=seed) for _ in range(2))
+        return cls(since=since, until=until, some=some, some_scored=some_scored)
 
     @property
     def rows(self) -> int:
         """Return how many rows the window has."""
-        return self._some.seen
+        return self.some.seen
 
     def add(self, row: LoggedDecision) -> None:
-        """Take in a row of the window."""
-        make = partial(_seen, row, self.rows)
-        self._some.offer(make)
-        if row.score is not None:
-            self._some_scored.offer(make)
+        """Take in a row, if it is of the window."""
+        if self.since <= row.at < self.until:
+            make = partial(_seen, row)
+            self.some.offer(row.id, make)
+            if row.score is not None:
+                self.some_scored.offer(row.id, make)
+
+    def merge(self, later: Sample) -> None:
+        """Add the sample of the same window in a later part of the log."""
+        self.some.merge(later.some)
+        self.some_scored.merge(later.some_scored)
 
     @property
     def seen(self) -> list[Seen]:
         """Return the kept rows in the order of time."""
-        return sorted(self._some.kept, key=lambda row: row[:2])
+        return sorted(self.some.kept, key=lambda row: row.at)
 
     @property
     def seen_scored(self) -> list[Seen]:
         """Return the kept rows with a score, in the order of time."""
-        return sorted(self._some_scored.kept, key=lambda row: row[:2])
+        return sorted(self.some_scored.kept, key=lambda row: row.at)
 
     @property
     def window(self) -> Window:
         """Return what the window holds."""
-        compared, scored = len(self._some.kept), self._some_scored.seen
+        compared, scored = len(self.some.kept), self.some_scored.seen
         return Window(since=self.since, until=self.until, rows=self.rows, compared=compared, scored=scored)
 
 
-def split(rows: Iterable[LoggedDecision], reference: Sample, window: Sample, progress: Callable[[int], None]) -> None:
-    """Put the rows of a log into the two windows."""
-    for done, row in enumerate(rows, 1):
-        for sample in (reference, window):
-            if sample.since <= row.at < sample.until:
-                sample.add(row)
-        if done % 1000 == 0:
-            progress(done)
+class TwoWindows(Tally, kw_only=True):
+    """The samples of both windows."""
+
+    reference: Sample
+    window: Sample
+
+    @classmethod
+    def between(cls, first: float, begin: float, end: float, seed: int) -> TwoWindows:
+        """Return empty samples: the reference from `first` to `begin`, and the window from there to `end`."""
+        return cls(reference=Sample.of(first, begin, seed), window=Sample.of(begin, end, seed))
+
+    def add(self, batch: Sequence[LoggedDecision]) -> None:
+        """Put rows into the two windows."""
+        for row in batch:
+            self.reference.add(row)
+            self.window.add(row)
+
+    def merge(self, later: Self) -> None:
+        """Add the samples of a later part of the log."""
+        super().merge(later)
+        self.reference.merge(later.reference)
+        self.window.merge(later.window)
 
 
 def common_encoder(rows: Sequence[Seen]) -> tuple[str, int] | None:
@@ -117,7 +144,7 @@ def made_by(row: Seen, encoder: tuple[str, int]) -> bool:
     return row.vector is not None and row.encoder[1] == encoder[1] and row.encoder[0] in ("", encoder[0])
 
 
-def _seen(row: LoggedDecision, number: int) -> Seen:
+def _seen(row: LoggedDecision) -> Seen:
     decision = row.decision
     pinned = decision.reason in NOT_ROUTED
     matched = bool(decision.candidates) or decision.in_scope is not None
@@ -126,7 +153,6 @@ def _seen(row: LoggedDecision, number: int) -> Seen:
     vector = row.vector
     return Seen(
         at=row.at,
-        number=number,
         route=None if pinned else decision.route or "",
         in_scope=decision.in_scope,
         abstained=matched and decision.route is None and not pinned,

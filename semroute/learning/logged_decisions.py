@@ -1,4 +1,5 @@
-"""Read logged decisions: from the database of the log, or from a file that `semroute export` wrote.
+"""Read logged decisions: from the database of the log, from a file that `semroute export` wrote, or from a folder of
+such files in Parquet.
 
 The rows come one by one, so a log of any size takes little memory. Older versions wrote rows with fewer fields: a row
 has what was written, and None or an empty value for the rest. A row that cannot be read is counted and told in
@@ -10,7 +11,7 @@ from __future__ import annotations
 import codecs
 import itertools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing
 from decimal import Decimal
 from functools import cached_property
@@ -23,13 +24,13 @@ from msgspec import Meta
 
 from semroute.bases import Frozen
 from semroute.decision import Candidate, Details, Estimate, PlanEntry
-from semroute.errors import RequestError, SettingsError
+from semroute.errors import RequestError
 from semroute.evaluation.jsonl import why_not
 from semroute.json_errors import UNREADABLE
+from semroute.learning.parquet_log import Part, is_parquet, last_at, parts_of, rows_of, unpacked
 from semroute.messages import Usage
 from semroute.record import RequestFeatures, Trial
 from semroute.routing.scoring import Floats
-from semroute.settings import how_to_install
 from semroute.stores.connect import is_missing, open_to_read, shown
 from semroute.stores.decision_log import SqlLog
 from semroute.stores.interfaces import Query
@@ -38,7 +39,6 @@ MAX_LINE_BYTES = 64 * 2**20
 """A longer line of a file counts as torn, so that a file without line ends does not fill the memory."""
 MAX_TOLD = 10
 """The most torn rows that are told. All are counted."""
-BATCH = 500
 TOGETHER = 64
 """Rows that are decided together."""
 _ALL = Query()
@@ -48,19 +48,22 @@ _HASH = re.compile(r"[0-9a-f]{64}")
 _REDACTED = re.compile(r"\[(?:SECRET|…|(?:EMAIL|PHONE|CREDIT_CARD|SSN|IP_ADDRESS)_\d+)\]")
 
 
-class TornRows:
+class TornRows(msgspec.Struct):
     """The rows that could not be read."""
 
-    def __init__(self) -> None:
-        self.count = 0
-        self.told: list[str] = []
-        """What is wrong with the first ones, and where."""
+    count: int = 0
+    told: list[str] = []
+    """What is wrong with the first ones, and where."""
 
     def add(self, told: str) -> None:
         """Count a row, and keep what is wrong with it if it is among the first."""
         self.count += 1
         if len(self.told) < MAX_TOLD:
             self.told.append(told)
+
+    def merged(self, later: TornRows) -> TornRows:
+        """Return these rows and those of a later part of the log."""
+        return TornRows(self.count + later.count, [*self.told, *later.told][:MAX_TOLD])
 
 
 class DecisionThen(Frozen, frozen=True, kw_only=True):
@@ -215,11 +218,15 @@ class LoggedDecision(Frozen, frozen=True, kw_only=True, dict=True):
 
 
 class LoggedDecisions:
-    """A log to read. Every reading starts at the first row."""
+    """A log to read, or a part of one. Every reading starts at the first row."""
 
-    def __init__(self, source: Path | str) -> None:
-        """`source`: a file that `semroute export` wrote, or the URL of a database."""
+    def __init__(self, source: Path | str, part: Part | None = None) -> None:
+        """`source`: a file that `semroute export` wrote, a folder of them in Parquet, or the URL of a database.
+
+        `part`: the part of it to read. None: all.
+        """
         self.source = source
+        self.part = part
         self.torn = TornRows()
         """The rows that the last reading could not use."""
 
@@ -228,20 +235,48 @@ class LoggedDecisions:
         """Return the source without passwords."""
         return str(self.source) if isinstance(self.source, Path) else shown(self.source)
 
+    @property
+    def divisible(self) -> bool:
+        """Return whether other processes can read parts of the log."""
+        return self.part is not None or (isinstance(self.source, Path) and is_parquet(self.source))
+
+    def parts(self) -> list[LoggedDecisions]:
+        """Return the parts of the log, in order. A log that cannot be divided is one part.
+
+        `torn` then names the files of a folder that cannot be read at all.
+        """
+        self.torn = TornRows()
+        if not self.divisible:
+            return [LoggedDecisions(self.source)]
+        parts, damaged = self._parts()
+        for told in damaged:
+            self.torn.add(told)
+        return [LoggedDecisions(self.source, part) for part in parts]
+
+    def _parts(self) -> tuple[list[Part], list[str]]:
+        """Return the parts to read of Parquet, and which files are damaged."""
+        assert isinstance(self.source, Path)
+        return parts_of(self.source) if self.part is None else ([self.part], [])
+
     def count(self) -> int:
         """Return about how many rows there are: as many as there are line ends, or rows of the database."""
         if isinstance(self.source, str):
             return int(self._ask_database(self.source, "SELECT COUNT(*) FROM decisions"))
-        if self.source.suffix == ".parquet":
-            return int(_parquet(self.source).metadata.num_rows)
+        if self.divisible:
+            return sum(part.rows for part in self._parts()[0])
         with _opened(self.source) as file:
             return sum(block.count(b"\n") for block in iter(lambda: file.read(2**20), b""))
 
     def last_at(self) -> float | None:
-        """Return when the last request came, in seconds since 1970. None: there is none. It reads a file as a whole."""
+        """Return when the last request came, in seconds since 1970. None: there is none.
+
+        A file of JSON is read as a whole for this.
+        """
         if isinstance(self.source, str):
             last = self._ask_database(self.source, "SELECT MAX(at) FROM decisions")
             return None if last is None else float(last)
+        if self.divisible and (times := [at for part in self._parts()[0] if (at := last_at(part)) is not None]):
+            return max(times)
         return max((row.at for row in self), default=None)
 
     @staticmethod
@@ -260,7 +295,7 @@ class LoggedDecisions:
         self.torn = TornRows()
         if isinstance(self.source, str):
             return self._of_database(self.source, query, after)
-        rows = self._of_parquet(self.source) if self.source.suffix == ".parquet" else self._of_lines(self.source)
+        rows = self._of_parquet() if self.divisible else self._of_lines(self.source)
         return _selected(rows, query, after, str(self.source))
 
     def __iter__(self) -> Iterator[LoggedDecision]:
@@ -278,29 +313,21 @@ class LoggedDecisions:
             except UNREADABLE as error:
                 self.torn.add(f"{path}:{number}: {why_not(error, line, LoggedDecision)}; expected {EXPECTED}")
 
-    def _of_parquet(self, path: Path) -> Iterator[LoggedDecision]:
-        file, first = _parquet(path), 1
-        for group in range(file.num_row_groups):
-            rows = file.metadata.row_group(group).num_rows
+    def _of_parquet(self) -> Iterator[LoggedDecision]:
+        parts, damaged = self._parts()
+        for told in damaged:
+            self.torn.add(told)
+        for place, row in itertools.chain.from_iterable(rows_of(part, self.torn.add) for part in parts):
             try:
-                table = file.read_row_group(group)
-            except (OSError, ValueError) as error:  # pyarrow's errors are kinds of these
-                for number in range(first, first + rows):
-                    self.torn.add(f"{path}: row {number}: its part of the file cannot be read: {error}")
-                table = None
-            for number, row in enumerate(_rows_of(table), start=first):
-                try:
-                    place = f"{path}: row {number}"
-                    yield msgspec.convert({**_unpacked(row), "place": place}, LoggedDecision, strict=False)
-                except UNREADABLE as error:
-                    self.torn.add(f"{path}: row {number}: {error}; expected a row of `semroute export`")
-            first += rows
+                yield msgspec.convert({**unpacked(row), "place": place}, LoggedDecision, strict=False)
+            except UNREADABLE as error:
+                self.torn.add(f"{place}: {error}; expected a row of `semroute export`")
 
 
 def open_log(log: str | Path | None, database_url: str) -> LoggedDecisions:
-    """Return the log that a command names: a file, the URL of a database, or None for the service's own database.
+    """Return the log that a command names: a file, a folder of Parquet files, or the URL of a database.
 
-    Raises `RequestError` if there is no such file.
+    None stands for the service's own database. Raises `RequestError` if there is no such file.
     """
     named = database_url if log is None else str(log)
     if "://" in named or named == "memory:":
@@ -308,8 +335,10 @@ def open_log(log: str | Path | None, database_url: str) -> LoggedDecisions:
             raise RequestError(f"{named}: there is no such database")
         return LoggedDecisions(named)
     path = Path(named)
+    if path.is_dir():
+        return LoggedDecisions(path)
     if not path.is_file():
-        expected = "the file of `semroute export`, or the URL of a database such as sqlite:///semroute.db"
+        expected = "a file of `semroute export`, a folder of them, or a URL such as sqlite:///semroute.db"
         raise RequestError(f"{path}: no such file, expected {expected}")
     if path.suffix not in (".jsonl", ".parquet"):
         raise RequestError(f"{path}: got an unknown ending, expected .jsonl or .parquet")
@@ -361,31 +390,3 @@ def _opened(path: Path) -> Any:
         return path.open("rb")
     except OSError as error:
         raise RequestError(f"{path}: cannot be read: {error.strerror}") from None
-
-
-def _parquet(path: Path) -> Any:
-    try:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-    except ImportError:
-        raise SettingsError(f"Parquet needs pyarrow: {how_to_install('parquet')}") from None
-    try:
-        return pq.ParquetFile(path)
-    except (OSError, pa.ArrowException) as error:
-        raise RequestError(f"{path}: cannot be read as Parquet: {error}") from None
-
-
-def _rows_of(table: Any) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a table of pyarrow, a few at a time. None: there is no table."""
-    for batch in table.to_batches(max_chunksize=BATCH) if table is not None else ():
-        yield from batch.to_pylist()
-
-
-def _unpacked(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a row of Parquet as a line of JSON has it: some columns hold JSON, and feedback has columns of its own."""
-    found = {name: value for name, value in row.items() if value is not None}
-    for name in ("decision", "attempts", "scores", "features", "trials"):
-        if isinstance(packed := found.get(name), str):
-            found[name] = msgspec.json.decode(packed)
-    feedback = {name: found.pop(name) for name in ("score", "label", "comment", "feedback_at") if name in found}
-    return {**found, "feedback": feedback} if feedback else found

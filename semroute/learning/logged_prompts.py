@@ -1,19 +1,19 @@
 """The different prompts of a log: what each asks, how often it came, and what feedback says of it.
 
 A log may hold any number of rows. At most `MOST_ROWS` of those with text are kept, drawn at random with a seed. Rows
-with feedback are drawn apart, because they are few and say most.
+with feedback are drawn apart, because they are few and say most. Parts of a log can be read apart and merged.
 """
 
 from __future__ import annotations
 
-import random
 from collections import Counter
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Container, Iterator, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from semroute.bases import Frozen
 from semroute.config.error_wording import words
+from semroute.learning.engines import LOCAL, Engine, Tally
 from semroute.learning.logged_decisions import LoggedDecision
 from semroute.learning.reservoir import Reservoir
 from semroute.router import Router
@@ -27,6 +27,8 @@ MOST_ROWS = 20_000
 MATCHED = ("", "semantic", "default", "classifier")
 """Reasons of decisions about a prompt that stands alone. The rest were pinned, decided by a rule or carried on."""
 BATCH = 256
+STACK = 8 * BATCH
+"""So many prompts are matched by one process."""
 
 
 class Counts(Frozen, frozen=True, kw_only=True):
@@ -84,66 +86,106 @@ class LoggedPrompts(NamedTuple):
     counts: Counts
 
 
-class _Kept(NamedTuple):
+class Kept(NamedTuple):
+    """What is kept of a row."""
+
     number: int
+    """The number of the row in the log, counted from 1."""
     text: str
     route: str | None
     label: str | None
     score: float | None
 
 
-def collect(
-    rows: Iterable[LoggedDecision],
-    routes: Container[str],
-    *,
-    torn: Callable[[], int] = lambda: 0,
-    most: int = MOST_ROWS,
-    seed: int = 0,
-    progress: Callable[[int], None] = lambda done: None,
-) -> LoggedPrompts:
-    """Collect the prompts of a log. `routes`: those of the route files. `torn`: tells how many rows were torn."""
-    met: Counter[str] = Counter()
-    unknown: Counter[str] = Counter()
-    pools = {named: Reservoir[_Kept](most, random.Random(seed + (not named))) for named in (True, False)}
-    for row in rows:
-        met["rows"] += 1
-        if (why := _unusable(row)) is not None:
-            met[why] += 1
-            continue
-        label = row.label
-        if label and label not in routes:
-            unknown[label] += 1
-            label = None
-        make = partial(_Kept, met["rows"], row.ask_text or "", row.route, label, row.score)
-        pools[label is not None or row.score is not None].offer(make)
-        if met["rows"] % 1000 == 0:
-            progress(met["rows"])
-    usable = sum(pool.seen for pool in pools.values())
-    kept_rows = sorted(row for pool in pools.values() for row in pool.kept)
-    prompts, several = _prompts(kept_rows, routes)
-    counts = Counts(
-        rows=met["rows"],
-        torn=torn(),
-        without_text=met["without_text"],
-        redacted=met["redacted"],
-        not_matched=met["not_matched"],
-        several_asks=several,
-        used=len(kept_rows) - several,
-        sampled_from=usable if usable > len(kept_rows) else None,
-        prompts=len(prompts),
-        labelled=sum(prompt.label is not None for prompt in prompts),
-        disliked=sum(bool(prompt.disliked) and prompt.label is None for prompt in prompts),
-        unknown_labels=dict(unknown.most_common()),
-    )
-    return LoggedPrompts(prompts, counts)
+class PromptTally(Tally, kw_only=True):
+    """What was read of a log so far."""
+
+    routes: frozenset[str]
+    """The names of the routes of the route files."""
+    told: Reservoir[Kept]
+    """Rows with feedback."""
+    untold: Reservoir[Kept]
+    """Rows without feedback."""
+    left_out: dict[str, int] = {}
+    """Rows that cannot be used, by the field of `Counts`."""
+    unknown_labels: dict[str, int] = {}
+
+    @classmethod
+    def begin(cls, routes: frozenset[str], seed: int = 0, most: int = MOST_ROWS) -> PromptTally:
+        """Return an empty tally. `most`: how many rows of each kind are kept."""
+        told, untold = (Reservoir[Kept](most=most, seed=seed) for _ in range(2))
+        return cls(routes=routes, told=told, untold=untold)
+
+    def add(self, batch: Sequence[LoggedDecision]) -> None:
+        """Take in rows."""
+        for number, row in enumerate(batch, start=self.rows + 1):
+            if (why := _unusable(row)) is not None:
+                self.left_out[why] = self.left_out.get(why, 0) + 1
+                continue
+            label = row.label
+            if label and label not in self.routes:
+                self.unknown_labels[label] = self.unknown_labels.get(label, 0) + 1
+                label = None
+            make = partial(Kept, number, row.ask_text or "", row.route, label, row.score)
+            (self.untold if label is None and row.score is None else self.told).offer(row.id, make)
+
+    def merge(self, later: Self) -> None:
+        """Add what was read of a later part of the log."""
+        for mine, theirs in ((self.told, later.told), (self.untold, later.untold)):
+            theirs.drawn = [
+                one._replace(item=one.item._replace(number=one.item.number + self.rows)) for one in theirs.drawn
+            ]
+            mine.merge(theirs)
+        for counts, more in ((self.left_out, later.left_out), (self.unknown_labels, later.unknown_labels)):
+            for name, number in more.items():
+                counts[name] = counts.get(name, 0) + number
+        super().merge(later)
+
+    def prompts(self) -> LoggedPrompts:
+        """Return the different prompts of the rows that were kept."""
+        usable, rows = self.told.seen + self.untold.seen, sorted([*self.told.kept, *self.untold.kept])
+        prompts, several = _prompts(rows, self.routes)
+        counts = Counts(
+            rows=self.rows,
+            torn=self.torn.count,
+            **{why: self.left_out.get(why, 0) for why in ("without_text", "redacted", "not_matched")},
+            several_asks=several,
+            used=len(rows) - several,
+            sampled_from=usable if usable > len(rows) else None,
+            prompts=len(prompts),
+            labelled=sum(prompt.label is not None for prompt in prompts),
+            disliked=sum(bool(prompt.disliked) and prompt.label is None for prompt in prompts),
+            unknown_labels=dict(sorted(self.unknown_labels.items(), key=lambda pair: -pair[1])),
+        )
+        return LoggedPrompts(prompts, counts)
 
 
-def read_all(router: Router, prompts: Sequence[Prompt], progress: Progress = lambda done, total: None) -> list[Reading]:
+class MatchPrompts(NamedTuple):
+    """The work of matching prompts with the routes as they are now."""
+
+    router: Router
+
+    def __call__(self, prompts: Sequence[Prompt], /) -> Iterator[list[Reading]]:
+        """Yield the readings so far."""
+        readings: list[Reading] = []
+        for start in range(0, len(prompts), BATCH):
+            readings += self.router.read([prompt.ask for prompt in prompts[start : start + BATCH]])
+            yield readings
+
+
+def read_all(
+    router: Router,
+    prompts: Sequence[Prompt],
+    progress: Progress = lambda done, total: None,
+    engine: Engine = LOCAL,
+) -> list[Reading]:
     """Match each prompt with the routes as they are now."""
     readings: list[Reading] = []
-    for start in range(0, len(prompts), BATCH):
-        readings += router.read([prompt.ask for prompt in prompts[start : start + BATCH]])
-        progress(len(readings), len(prompts))
+    stacks = [prompts[start : start + STACK] for start in range(0, len(prompts), STACK)]
+    for some, whole in engine.map(MatchPrompts(router), stacks):
+        progress(len(readings) + len(some), len(prompts))
+        if whole:
+            readings += some
     return readings
 
 
@@ -155,9 +197,9 @@ def _unusable(row: LoggedDecision) -> str | None:
     return "redacted" if row.redacted else None
 
 
-def _prompts(rows: Sequence[_Kept], routes: Container[str]) -> tuple[list[Prompt], int]:
+def _prompts(rows: Sequence[Kept], routes: Container[str]) -> tuple[list[Prompt], int]:
     """Return the different prompts, and how many rows ask for several things."""
-    together: dict[str, list[_Kept]] = {}
+    together: dict[str, list[Kept]] = {}
     asks: dict[str, Ask] = {}
     several = 0
     for row in rows:
@@ -171,14 +213,14 @@ def _prompts(rows: Sequence[_Kept], routes: Container[str]) -> tuple[list[Prompt
     return [_prompt(asks[key], same, routes) for key, same in together.items()], several
 
 
-def _prompt(ask: Ask, rows: Sequence[_Kept], routes: Container[str]) -> Prompt:
+def _prompt(ask: Ask, rows: Sequence[Kept], routes: Container[str]) -> Prompt:
     labels = Counter(label for row in rows if (label := _label(row, routes)) is not None)
     label, count = labels.most_common(1)[0] if labels else (None, 0)
     disliked = frozenset(row.route or "" for row in rows if row.score is not None and row.score < GOOD_SCORE)
     return Prompt(ask, len(rows), label, count, disliked if label is None else frozenset())
 
 
-def _label(row: _Kept, routes: Container[str]) -> str | None:
+def _label(row: Kept, routes: Container[str]) -> str | None:
     """Return the right route: the one that feedback names, or the one that was taken if the answer was good."""
     if row.label is not None:
         return row.label

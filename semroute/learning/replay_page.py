@@ -6,7 +6,7 @@ import html
 from collections.abc import Iterable, Sequence
 
 from semroute.evaluation.report_page import document, grouped_bars, table
-from semroute.learning.replay_log import Example, Move, ReplayReport, Share
+from semroute.learning.replay_tally import Example, Move, ReplayReport, Share
 
 SHOWN = 50
 """How many kinds of moves the page shows."""

@@ -12,6 +12,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import IO, Annotated, Any, NamedTuple
 
 import msgspec
@@ -23,8 +24,9 @@ from semroute.config.folder import MAX_FILE_BYTES, SUFFIXES, RouteFiles
 from semroute.config.load import load_files
 from semroute.errors import RequestError, SemrouteError, StoreError
 from semroute.learning.drift_over_time import MOST_WINDOWS, SampledWindows
+from semroute.learning.engines import LOCAL, TallyRows, read_log
 from semroute.learning.logged_decisions import LoggedDecisions
-from semroute.learning.logged_prompts import collect, read_all
+from semroute.learning.logged_prompts import PromptTally, read_all
 from semroute.learning.replay_log import Replay
 from semroute.learning.replay_page import exactness
 from semroute.learning.suggested_file import fragments, render, require_enough
@@ -160,13 +162,9 @@ def _candidate(now: Router, in_service: RouteFiles, files: dict[str, str], progr
 
 def _suggest(order: Order, body: SuggestBody, log: LoggedDecisions, progress: Progress) -> Any:
     router = _router(order, progress)
-    rows = log.read(Query(since=order.now - body.days * DAY_S, until=order.now))
-    found = collect(
-        rows,
-        router.config.routes,
-        torn=lambda: log.torn.count,
-        progress=lambda done: progress("reading the log", done, None),
-    )
+    begin = partial(PromptTally.begin, frozenset(router.config.routes), 0)
+    work = TallyRows(begin, PromptTally.add, Query(since=order.now - body.days * DAY_S, until=order.now))
+    found = read_log(LOCAL, log, work, lambda done: progress("reading the log", done, None)).prompts()
     require_enough(found.counts, THE_LOG)
     readings = read_all(router, found.prompts, lambda done, total: progress("matching prompts", done, total))
     progress("grouping prompts", 0, None)

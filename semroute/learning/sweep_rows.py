@@ -21,7 +21,7 @@ from semroute.config.schema.policies import Policy
 from semroute.decision import Decision
 from semroute.learning.decide_again import GAINS, Again, Decidable, Decider
 from semroute.learning.logged_decisions import LoggedDecision
-from semroute.learning.replay_log import served_usage
+from semroute.learning.replay_tally import served_usage
 from semroute.learning.sweep_grades import CHECKS, Cascaded, cascaded, passes
 from semroute.learning.sweep_signals import Pair, Signals, signals_of
 from semroute.learning.sweep_table import PAIRS, UNKNOWN, Block, Plan, SweepTable

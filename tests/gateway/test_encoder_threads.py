@@ -54,7 +54,7 @@ def router(tmp_path_factory: pytest.TempPathFactory) -> Router:
 
 def holding(router: Router) -> tuple[Router, Held]:
     embedder = Held()
-    return Router(router.config, embedder, router._trained), embedder
+    return Router(router.config, embedder, router.trained), embedder
 
 
 async def ask(pool: EncoderThreads, router: Router, texts: Sequence[str]) -> list[asyncio.Task[Reading]]:

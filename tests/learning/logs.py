@@ -11,6 +11,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from semroute import Router
+from semroute.cli.export import write_parquet
 from semroute.config.schema.service import LogSettings
 from semroute.decision import Signals
 from semroute.gateway.request_features import Evidence, packed_features
@@ -94,6 +95,18 @@ def line(number: int, prompt: str | None, *, route: str | None = "billing", **fi
     decision = {"id": f"r{number}", "route": route, "reason": "semantic" if route else "default"}
     decision |= fields.pop("decision", {})
     return {"id": f"r{number}", "at": NOW + number - 1, "prompt": prompt, "decision": decision, **fields}
+
+
+def write_parquet_folder(folder: Path, rows: Sequence[dict[str, Any]], files: int) -> Path:
+    """Write a log as a folder of Parquet files. `rows`: such as `line` returns, or as a database exports them."""
+    empty = dict.fromkeys(("feedback", "scores", "features", "trials", "embedding")) | {"attempts": [], "outcome": "ok"}
+    size = -(-len(rows) // files)
+    for number in range(files):
+        some = ({**empty, **row} for row in rows[number * size : (number + 1) * size])
+        file = folder / f"day={number // 2}" / f"part-{number}.parquet"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_parquet(file, ({**row, "cost_usd": Decimal(str(round(row.get("cost_usd", 0), 12)))} for row in some))
+    return folder
 
 
 def write(path: Path, rows: Iterable[dict[str, Any]]) -> Path:

@@ -14,10 +14,11 @@ import pytest
 from semroute import Router
 from semroute.config.schema.service import LogSettings
 from semroute.errors import RequestError
-from semroute.learning import logged_decisions, replay_log
+from semroute.learning import logged_decisions, replay_log, replay_tally
 from semroute.learning.logged_decisions import LoggedDecisions
-from semroute.learning.replay_log import Replay, ReplayReport
+from semroute.learning.replay_log import Replay
 from semroute.learning.replay_page import page
+from semroute.learning.replay_tally import ReplayReport
 from semroute.stores.interfaces import Query
 from tests.learning.logs import PROMPTS, write_folder, write_log
 from tests.stores.conftest import NOW
@@ -135,9 +136,9 @@ def test_the_progress_of_another_replay_is_refused(router: Router, candidate: Ro
 
 
 def test_many_kinds_of_moves_take_little_memory(candidate: Router, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replay_log, "MAX_MOVES", 0)
+    monkeypatch.setattr(replay_tally, "MAX_MOVES", 0)
     [move] = replay(candidate, url).moves
-    assert (move.route_before, move.count, len(move.examples)) == ("(other)", 9, replay_log.EXAMPLES)
+    assert (move.route_before, move.count, len(move.examples)) == ("(other)", 9, replay_tally.EXAMPLES)
 
 
 def test_a_page_shows_texts_as_they_are(candidate: Router, router: Router, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from semroute import Router
 from semroute.cli.commands import group as cli
 from semroute.config.load import read
 from semroute.learning.logged_decisions import LoggedDecision
-from semroute.learning.logged_prompts import collect, read_all
+from semroute.learning.logged_prompts import MOST_ROWS, LoggedPrompts, PromptTally, read_all
 from semroute.learning.new_routes import name_for, telling_words
 from semroute.learning.suggestions import Suggestions, suggest
 from tests.learning.logs import line, write
@@ -82,8 +82,15 @@ def rows() -> Iterator[dict[str, Any]]:
     yield line(111, "where is my parcel now", route="shipping", feedback={"label": ""})
 
 
+def collect(some: Sequence[LoggedDecision], router: Router, most: int = MOST_ROWS, seed: int = 0) -> LoggedPrompts:
+    tally = PromptTally.begin(frozenset(router.config.routes), seed, most)
+    tally.add(some)
+    tally.rows += len(some)
+    return tally.prompts()
+
+
 def suggested(router: Router, some: Any) -> Suggestions:
-    found = collect([msgspec.convert(row, LoggedDecision) for row in some], router.config.routes)
+    found = collect([msgspec.convert(row, LoggedDecision) for row in some], router)
     return suggest(router, found.prompts, read_all(router, found.prompts))
 
 
@@ -191,12 +198,12 @@ def test_a_log_without_text_is_refused_with_advice(folder: Path, tmp_path: Path)
 def test_a_large_log_is_sampled_the_same_way_each_time(router: Router) -> None:
     some = [msgspec.convert(line(n, f"prompt number {n}"), LoggedDecision) for n in range(300)]
     labelled = [msgspec.convert(line(n, f"hm {n}", feedback={"label": "billing"}), LoggedDecision) for n in range(9)]
-    first, again = (collect([*some, *labelled], router.config.routes, most=50, seed=3) for _ in range(2))
-    other = collect([*some, *labelled], router.config.routes, most=50, seed=4)
+    first, again = (collect([*some, *labelled], router, most=50, seed=3) for _ in range(2))
+    other = collect([*some, *labelled], router, most=50, seed=4)
     assert first == again
     assert first.prompts != other.prompts
     assert (first.counts.used, first.counts.sampled_from, first.counts.labelled) == (59, 309, 9)
-    assert collect(some[:50], router.config.routes, most=50).counts.sampled_from is None
+    assert collect(some[:50], router, most=50).counts.sampled_from is None
 
 
 def test_names_are_valid_and_free() -> None:
