@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from semroute.routing import scoring
 from semroute.routing.scoring import Doubles, Floats, Ints
 from semroute.semantic import logistic_regression
+from semroute.semantic.logistic_regression import Stored
 
 IN_SCOPE, NEAR_MISS, FAR_MISS = 0, 1, 2
 
@@ -132,7 +133,7 @@ def deal_folds(rows: Rows) -> Iterator[Fold]:
         yield Fold(np.flatnonzero(trained), (inside, near, far), present, int(known.sum()))
 
 
-def score(fold: Fold, features: Floats, owners: Ints, penalty: Floats, fixed: Floats | None) -> Floats:
+def score(fold: Fold, features: Stored, owners: Ints, penalty: Floats, fixed: Floats | None) -> Floats:
     """Train a head on the one part of a fold, and score the other part: float32 (scored rows, routes of the fold).
 
     `features` and `penalty`: those of a `logistic_regression.Basis`. `fixed`: see `logistic_regression.fit`.

@@ -24,6 +24,7 @@ from semroute.semantic import calibration, crossfit, logistic_regression
 from semroute.semantic.background import Rivals
 from semroute.semantic.crossfit import IN_SCOPE, Rows
 from semroute.semantic.embedder import Features
+from semroute.semantic.logistic_regression import Stored
 
 COST, COST_OF_MANY, MANY = 10.0, 30.0, 6000
 """The parameter C of the regression, and C for more than `MANY` utterances. Chosen from 5, 10 and 30 on CLINC150's
@@ -87,7 +88,7 @@ def train(material: Material, target: float, fitted: Callable[[], None] = lambda
     cost = COST if utterances <= MANY else COST_OF_MANY
     parts = []
     for features, share, fixed in (  # the largest first, while little else is in memory
-        (_bags, scoring.LEXICAL_WEIGHT, None),
+        (bags_of, scoring.LEXICAL_WEIGHT, None),
         (_vectors, 1.0, np.float32(RIVAL_WEIGHT) * rows.rivals),
     ):
         projected = features(material.texts, chosen, idf)
@@ -173,8 +174,15 @@ def _vectors(texts: Features, chosen: Ints, idf: Floats) -> Floats:
     return texts.vectors[chosen]
 
 
-def _bags(texts: Features, chosen: Ints, idf: Floats) -> Floats:
-    return scoring.lexical([texts.tokens[row] for row in chosen], idf)
+def bags_of(texts: Features, chosen: Ints, idf: Floats) -> Stored:
+    """Return the bags of the word pieces. If there are more than `MANY`, they take most of the memory of a training, so
+    they are stored as float16. With 15,000 utterances, no figure on CLINC150's validation split changes by .01 points.
+    """
+    bags = np.empty((len(chosen), scoring.LEXICAL_DIM), np.float16 if len(chosen) > MANY else np.float32)
+    for start in range(0, len(chosen), CHUNK):
+        some = slice(start, start + CHUNK)
+        bags[some] = scoring.lexical([texts.tokens[row] for row in chosen[some]], idf)
+    return bags
 
 
 def _telling(texts: Floats, called: Ints, prototypes: Floats) -> Ints:

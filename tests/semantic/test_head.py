@@ -10,12 +10,13 @@ import pytest
 
 from semroute.routing import scoring
 from semroute.routing.scoring import Doubles, Floats, Head, Ints
+from semroute.semantic import head as head_module
 from semroute.semantic import logistic_regression
 from semroute.semantic.array_cache import Cache
 from semroute.semantic.background import Rivals, fit_rivals
 from semroute.semantic.calibration import claim, fit_gate, fit_thresholds
 from semroute.semantic.embedder import Features, OnnxEmbedder
-from semroute.semantic.head import Material, name_text, train
+from semroute.semantic.head import Material, bags_of, name_text, train
 from semroute.semantic.matcher import Matcher
 from semroute.semantic.training import Task, Trained, prepare
 
@@ -103,12 +104,26 @@ def test_a_fit_takes_little_memory_beside_its_features() -> None:
     assert peak < features.nbytes / 2  # the rows alone are half of it
 
 
-def test_the_solver_finds_the_minimum() -> None:
+def test_many_bags_take_half_the_memory_and_say_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = World(4).material([30] * 4).texts
+    chosen, idf = np.arange(len(texts.tokens))[::-1].copy(), np.ones(4000, np.float32)
+    monkeypatch.setattr(head_module, "CHUNK", 50)
+    few = bags_of(texts, chosen, idf)
+    np.testing.assert_array_equal(few, scoring.lexical([texts.tokens[row] for row in chosen], idf))
+    monkeypatch.setattr(head_module, "MANY", len(chosen) - 1)
+    many = bags_of(texts, chosen, idf)
+    assert many.nbytes == few.nbytes / 2
+    np.testing.assert_allclose(many, few, atol=1e-3)
+
+
+@pytest.mark.parametrize("halved", [False, True])
+def test_the_solver_finds_the_minimum(halved: bool) -> None:
     chance = np.random.default_rng(1)
-    features = chance.normal(size=(200, 6)).astype(np.float32)
+    features = chance.normal(size=(200, 6)).astype(np.float16).astype(np.float32)
+    stored: logistic_regression.Stored = features.astype(np.float16) if halved else features.copy()
     owners = (features[:, 0] + chance.normal(size=200) > 0).astype(np.int64) + (features[:, 1] > 1)
-    basis = logistic_regression.find_basis(features, 3, cost=1.0)
-    rows = basis.project(features.copy())
+    basis = logistic_regression.find_basis(stored, 3, cost=1.0)
+    rows = basis.project(stored)
     coefficients, bias = logistic_regression.fit(
         rows, np.arange(len(rows)), owners, 3, basis.penalty, 200, tolerance=1e-6
     )
