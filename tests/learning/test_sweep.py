@@ -112,7 +112,7 @@ def test_each_setting_decides_as_the_router_would(router: Router, tmp_path: Path
     configs = [router.config, *(turned(router.config, dial, value) for value in block.values)]
     for row in table.rows:
         prompt = rows[int(row["order"])]
-        fresh = [Router(config, router.embedder, router._trained).route(prompt).model for config in configs]
+        fresh = [Router(config, router.embedder, router.trained).route(prompt).model for config in configs]
         assert [table.plan.models[place] for place in row["model"]] == fresh
         seen |= set(map(str, fresh))
     assert len(seen) >= 2
