@@ -40,8 +40,8 @@ REST_S = 0.1
 LOOKS = 50
 """How many times a worker looks before it drops the request."""
 BURST, PER_S, ONE_IN = 300, 1.0, 200
-"""So many requests are drawn at once at most. In the long run it is `PER_S` each second, and one in `ONE_IN` requests. A
-trial takes about as much processor time as a request. So trials hardly slow down answers, however many requests come."""
+"""So many requests are drawn at once at most. In the long run it is `PER_S` each second, and one in `ONE_IN` requests.
+A trial takes about as much processor time as a request. So trials hardly slow down answers, however many come."""
 WRITE_EVERY_S = 0.5
 UNWRITTEN = 10_000
 """How many ended trials may wait for the database. Further ones are lost and counted."""
