@@ -144,6 +144,8 @@ def main() -> None:
         servers.enter_context(server(command, stub_port))
         shares = {"with": options.share, "without": 0.0, "also without": 0.0}
         services = {name: servers.enter_context(serving(stub_port, share)) for name, share in shares.items()}
+        while not any("pace" in name for name in outcomes(services["with"].port)):
+            load(services["with"], seconds)  # the first requests are all drawn
         found = by_turns(services, seconds, turns, console)
         trials = outcomes(services["with"].port)
     compared = {"trials": ratios(found, "with", "without"), "equals": ratios(found, "also without", "without")}

@@ -196,7 +196,6 @@ async def _running(app: Service, settings: Settings, lifeline: Lifeline) -> Asyn
         books.enter,
         on_trial=books.metrics.tried if books.metrics is not None else _ignore,
         on_drop=books.metrics.untried if books.metrics is not None else _ignore,
-        running=lambda: gateway.recorder.running,
     )
     gateway.recorder.trials = trials if trials.wanted(in_service.config()) else None
     await books.state.start()

@@ -39,15 +39,9 @@ REST_S = 0.1
 """Seconds until a worker looks again whether the event loop has time."""
 LOOKS = 50
 """How many times a worker looks before it drops the request."""
-WINDOW_S = 0.1
-"""Seconds after which it is looked again how busy the process is."""
-SOME, FULL, MANY = 4, 0.25, 200
-"""A window is full if more than `SOME` requests are under way at its end, and the event loop ran, or waited for a core,
-for more than the share `FULL` of it. After two full windows the process is busy. With more than `MANY` requests in one
-it is busy at once."""
-ONE_IN = 200
-"""While a process is busy, one in so many requests is drawn at most. A trial takes about as much processor time as a
-request or two, so all trials together take a hundredth."""
+BURST, PER_S, ONE_IN = 300, 1.0, 200
+"""So many requests are drawn at once at most. In the long run it is `PER_S` each second, and one in `ONE_IN` requests.
+A trial takes about as much processor time as a request. So trials hardly slow down answers, however many come."""
 WRITE_EVERY_S = 0.5
 UNWRITTEN = 10_000
 """How many ended trials may wait for the database. Further ones are lost and counted."""
@@ -114,12 +108,10 @@ class Trials:
         rng: random.Random | None = None,
         looked: Callable[[], Awaitable[float]] | None = None,
         now: Callable[[], float] = time.monotonic,
-        used_s: Callable[[], float] | None = None,
-        running: Callable[[], int] = lambda: 0,
     ) -> None:
         """`on_trial`: is told of each trial that ended. `on_drop`: is told of the purpose of a trial that was not made,
         and why. `looked`: waits for one round of the event loop, and returns how long it took in seconds. `now`:
-        returns seconds that only grow. `used_s`, `running`: see `Pace`.
+        returns seconds that only grow.
         """
         rng = random.Random() if rng is None else rng
         self.dropped: Counter[tuple[str, str]] = Counter()
@@ -132,7 +124,7 @@ class Trials:
         self._rng = rng
         self._looked = looked or _one_round
         self._means = TrialMeans(budget, clock, rng, self._keep, self._dropped)
-        self._pace = Pace(now, used_s or _thread_s, running)
+        self._pace = Pace(now)
         self._queue: asyncio.Queue[Served] = asyncio.Queue(WAITING)
         self._ended: list[Trial] = []
         self._workers: set[asyncio.Task[None]] = set()
@@ -153,7 +145,7 @@ class Trials:
                     drawn[kind.purpose] = chance
         if drawn and not self._pace.allows():
             for purpose in drawn:
-                self._dropped(purpose, "busy")
+                self._dropped(purpose, "pace")
             return {}
         return drawn
 
@@ -258,46 +250,26 @@ class Trials:
 
 
 class Pace:
-    """Knows whether the process is so busy that trials would slow down answers. Then it lets only a few through."""
+    """Limits how many requests are drawn for trials."""
 
-    def __init__(self, now: Callable[[], float], used_s: Callable[[], float], running: Callable[[], int]) -> None:
-        """`used_s`: returns for how many seconds the event loop has run, or waited for a core. `running`: returns how
-        many requests are under way.
-        """
-        self._now, self._used_s, self._running = now, used_s, running
-        self._began, self._used = now(), used_s()
-        self._count = self._since = 0
-        self._full = 0
-        """How many windows before this one were full, one after another."""
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._at = now()
+        self._room = float(BURST)
 
     def count(self) -> None:
         """Count a request."""
-        now = self._now()
-        passed = now - self._began
-        if passed >= WINDOW_S:
-            used, scale = self._used_s(), passed / WINDOW_S
-            full = self._running() > SOME and used - self._used > FULL * passed
-            self._full = self._full + 1 if full or self._count > MANY * scale else 0
-            self._began, self._used, self._count = now, used, 0
-        self._count += 1
-        self._since += 1
+        self._room = min(BURST, self._room + 1 / ONE_IN)
 
     def allows(self) -> bool:
-        """Return whether the request that was counted last may be drawn for trials."""
-        if (self._full >= 2 or self._count > MANY) and self._since < ONE_IN:
+        """Return whether one more request may be drawn, and count that it is."""
+        now = self._now()
+        self._room = min(BURST, self._room + (now - self._at) * PER_S)
+        self._at = now
+        if self._room < 1:
             return False
-        self._since = 0
+        self._room -= 1
         return True
-
-
-def _thread_s() -> float:
-    """Return for how many seconds this thread has run, or waited for a core. Not on Linux: only how long it has run."""
-    try:
-        with open("/proc/thread-self/schedstat", "rb") as file:  # noqa: PTH123  a third of the time of a Path
-            run_ns, waited_ns, _ = file.read().split()
-    except OSError:
-        return time.thread_time()
-    return (int(run_ns) + int(waited_ns)) / 1e9
 
 
 async def _one_round() -> float:

@@ -78,7 +78,6 @@ async def idle() -> float:
 
 
 def trials_of(kind: Kind, books: Books, looked: Callable[..., object] = idle, **given: object) -> Trials:
-    given = {"used_s": lambda: 0.0, **given}
     return Trials([kind], TrialBudget(MemoryState()), books.append, looked=looked, **given)  # type: ignore[arg-type]
 
 
@@ -183,58 +182,31 @@ async def test_what_waits_at_a_stop_is_counted(serving: InService) -> None:
     assert trials.dropped == {("judge", "shutdown"): trial_runner.WORKERS + 2}
 
 
-class Load:
-    """Requests that come to a process at a pace."""
+def test_many_requests_are_drawn_at_a_pace() -> None:
+    now = [0.0]
+    pace = trial_runner.Pace(lambda: now[0])
 
-    def __init__(self) -> None:
-        self.now = self.used = 0.0
-        self.running = 0
-        self.pace = trial_runner.Pace(lambda: self.now, lambda: self.used, lambda: self.running)
-
-    def drawn(self, requests: int, apart_s: float, busy: float = 0.1, at_once: int = 16) -> int:
-        """How many of them may be drawn. `busy`: the share of the time that the event loop runs or waits for a core."""
-        count, self.running = 0, at_once
+    def drawn(requests: int, apart_s: float) -> int:
+        count = 0
         for _ in range(requests):
-            self.now += apart_s
-            self.used += apart_s * busy
-            self.pace.count()
-            count += self.pace.allows()
+            now[0] += apart_s
+            pace.count()
+            count += pace.allows()
         return count
 
-
-def test_many_requests_at_once_are_drawn_at_a_pace() -> None:
-    load = Load()
-    assert load.drawn(500, 0.002) == 500, "five hundred a second are few"
-    rush, paced = load.drawn(8000, 0.00025), 8000 // trial_runner.ONE_IN
-    assert paced <= rush <= 3 * trial_runner.MANY + paced, "a rush is noticed within three windows"
-    load.now += 5
-    assert load.drawn(50, 0.001) == 50, "nothing is left of an earlier rush"
-
-
-def test_a_slow_process_is_busy_with_fewer_requests() -> None:
-    load = Load()
-    assert load.drawn(1000, 0.01, busy=0.9, at_once=1) == 1000, "one caller after another is no rush"
-    assert load.drawn(1000, 0.01, busy=0.2) == 1000, "slow models are no load"
-    assert load.drawn(1000, 0.01, busy=0.9) <= 30 + 1000 // trial_runner.ONE_IN
-
-
-def test_a_start_that_took_long_does_not_count() -> None:
-    load = Load()
-    load.now, load.used = 4.0, 4.0
-    assert load.drawn(20, 0.001, busy=1.0) == 20, "it is one full window"
-
-
-def test_the_time_of_the_event_loop_is_measured() -> None:
-    before = trial_runner._thread_s()
-    assert sum(range(200_000)) and trial_runner._thread_s() > before
+    assert drawn(trial_runner.BURST, 0.001) == trial_runner.BURST
+    assert drawn(20_000, 0.0005) == pytest.approx(10 * trial_runner.PER_S + 20_000 / trial_runner.ONE_IN, abs=3)
+    assert drawn(1000, 1.0) == 1000, "a request a second is no load"
+    now[0] += 100_000
+    assert drawn(1000, 0.0) == pytest.approx(trial_runner.BURST + 1000 / trial_runner.ONE_IN, abs=2)
 
 
 async def test_what_is_not_drawn_because_of_the_pace_is_counted(
     serving: InService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(trial_runner, "BURST", 3)
     dropped: list[tuple[str, str]] = []
     trials = trials_of(Kind(), Books(), on_drop=lambda *each: dropped.append(each), now=lambda: 1.0)
-    monkeypatch.setattr(trial_runner, "MANY", 3)
     for _ in range(5):
         await answered(serving, trials, stream=False)
-    assert dropped == [("judge", "busy")] * 2
+    assert dropped == [("judge", "pace")] * 2
