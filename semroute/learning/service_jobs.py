@@ -31,6 +31,9 @@ from semroute.learning.replay_log import Replay
 from semroute.learning.replay_page import exactness
 from semroute.learning.suggested_file import fragments, render, require_enough
 from semroute.learning.suggestions import suggest
+from semroute.learning.sweep import sweep
+from semroute.learning.sweep_page import evidence
+from semroute.learning.sweep_report import Floor
 from semroute.router import Router
 from semroute.stores.interfaces import Query
 
@@ -65,6 +68,17 @@ class SuggestBody(RouteFileStruct, frozen=True, kw_only=True):
 
     days: Days = 30
     """How many days of the log are read, up to now. 30 if not set."""
+
+
+class SweepBody(RouteFileStruct, frozen=True, kw_only=True):
+    """The body of `POST /learning/sweep`: estimate what each setting of a dial would have cost and kept."""
+
+    days: Days = 30
+    """How many days of the log are read, up to now. 30 if not set."""
+    floor: Annotated[float, Meta(ge=0, le=1)] = 0.97
+    """The quality to keep, as a share of today's. 0.97 if not set."""
+    dials: Annotated[tuple[str, ...], Meta(max_length=20)] = ()
+    """The dials to sweep. Not set: all that the route files use."""
 
 
 class DriftBody(RouteFileStruct, frozen=True, kw_only=True):
@@ -177,6 +191,20 @@ def _suggest(order: Order, body: SuggestBody, log: LoggedDecisions, progress: Pr
     }
 
 
+def _sweep(order: Order, body: SweepBody, log: LoggedDecisions, progress: Progress) -> Any:
+    router = _router(order, progress)
+    found = sweep(
+        router,
+        log,
+        Floor(value=body.floor),
+        dials=body.dials,
+        query=Query(since=order.now - body.days * DAY_S, until=order.now),
+        progress=lambda done, total: progress("deciding requests at each setting", done, total),
+    )
+    found = replace(found, log=THE_LOG)
+    return {"sweep": found, "evidence": evidence(found)}
+
+
 def _drift(_: Order, body: DriftBody, log: LoggedDecisions, progress: Progress) -> Any:
     last = log.last_at()
     if last is None:
@@ -212,6 +240,11 @@ WORKS = {
         SuggestBody,
         _suggest,
         "Suggest utterances and routes from the log. Nothing is applied. The log must keep the text of prompts.",
+    ),
+    "sweep": Work(
+        SweepBody,
+        _sweep,
+        "Estimate what each setting of each dial would have cost and kept, from the answers that were graded.",
     ),
     "drift": Work(DriftBody, _drift, "Compare window after window of the log with a reference before them."),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -11,11 +12,15 @@ from playwright.sync_api import Page, expect
 
 from semroute import Router
 from semroute.config.schema.service import LogSettings
+from semroute.record import Trial
+from semroute.stores.connect import open_database
+from semroute.stores.trials import TrialLog
 from tests.learning.logs import FOLDER, PROMPTS, many_utterances, write_folder, write_log
 from tests.learning.test_suggest import GARDEN
 from tests.service import Service
 
 DAY_S = 86_400
+EXPERIMENT = "experiments: {dear: {arms: {today: {}, thrifty: {models: [small]}}}}\n"
 
 
 @pytest.fixture(scope="module")
@@ -23,12 +28,41 @@ def learner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A service with a log of 30 days. In the last two, a third of the requests asks about the garden."""
     root = tmp_path_factory.mktemp("learner")
     folder, now = write_folder(root / "routes"), time.time()
+    (folder / "experiment.yaml").write_text(EXPERIMENT)
     prompts = [GARDEN[n // 3 % 12] if n >= 280 and n % 3 == 0 else f"{PROMPTS[n % 5]} {n % 25}" for n in range(560)]
     times = [now - (30 - n / 10 if n < 280 else 2 - (n - 280) / 150) * DAY_S for n in range(560)]
     service = Service(folder, root / "log")
     write_log(f"sqlite:///{service.database}", Router.load(folder), prompts, LogSettings(content="full"), times=times)
+    try_and_share(f"sqlite:///{service.database}")
     with service:
         yield service
+
+
+def try_and_share(url: str) -> None:
+    """Let each answer be compared with one of the other model, and give each second user the arm `thrifty`."""
+    with closing(open_database(url)) as database:
+        with database.transaction() as session:
+            rows = session.run("SELECT id, at, model FROM decisions ORDER BY id")
+            for number, (id_, _, _) in enumerate(rows):
+                arm = ("today", "thrifty")[number % 2]
+                values = [f"u{number * 0x9E3779B97F4A7C15 % 2**64:016x}", arm, id_]
+                session.run("UPDATE decisions SET experiment = 'dear', unit = ?, arm = ? WHERE id = ?", values)
+        tried = [
+            Trial(
+                id=f"{id_}:shadow",
+                decision=id_,
+                at=at,
+                purpose="shadow",
+                served=served,
+                model="small" if served == "large" else "large",
+                method="pairwise",
+                verdict="tie",
+                served_score=0.5,
+                score=0.5,
+            )
+            for id_, at, served in rows
+        ]
+        TrialLog(database).append(tried)
 
 
 def test_a_typed_prompt_appears_on_the_map(learner: Service, page: Page) -> None:
@@ -121,3 +155,37 @@ def test_work_can_be_stopped(learner: Service, page: Page, tmp_path: Path) -> No
     page.get_by_role("button", name="Stop").click()
     expect(page.locator("p[role=status]")).to_have_text("stopped")
     expect(page.get_by_role("button", name="Replay")).to_be_enabled()
+
+
+def test_a_slider_shows_what_each_setting_of_a_dial_costs_and_keeps(learner: Service, page: Page) -> None:
+    page.goto(f"{learner.url}/ui#learn/sweep")
+    page.get_by_label("Requests of").select_option("365")
+    page.get_by_role("button", name="Sweep", exact=True).click()
+    slider = page.get_by_role("slider", name="abstain_threshold")
+    expect(slider).to_be_visible()
+    section = page.locator("section").filter(has=slider)
+    expect(
+        section.get_by_role("img", name="abstain_threshold: cost against quality").locator("circle").first
+    ).to_be_visible()
+    expect(section.locator("svg.chart .here")).to_have_count(1)
+    slider.press("Home")
+    told = section.locator("[aria-live]")
+    expect(told.locator(".headline")).to_contain_text("keeps ")
+    first, place = told.text_content(), section.locator("svg.chart .here").get_attribute("d")
+    slider.press("End")
+    expect(told).to_contain_text("of the requests get another model")
+    assert told.text_content() != first
+    assert section.locator("svg.chart .here").get_attribute("d") != place
+
+
+def test_experiments_are_shown_with_their_intervals_over_time(learner: Service, page: Page) -> None:
+    page.goto(f"{learner.url}/ui#learn/experiments")
+    expect(page.get_by_role("heading", name="dear")).to_be_visible()
+    row = page.get_by_role("row").filter(has_text="thrifty")
+    expect(row).to_contain_text("280")
+    page.get_by_label("figure", exact=True).select_option("cost_usd")
+    estimates = page.get_by_role("img", name="cost a request by arm")
+    expect(estimates.locator("g path.line")).to_have_count(2)
+    expect(estimates.locator("g path.band")).to_have_count(2)
+    expect(page.get_by_role("img", name="difference from today").locator("g path.line")).to_have_count(1)
+    expect(page.get_by_role("alert")).to_be_hidden()

@@ -56,6 +56,6 @@ function drawn({ points, name }, colour, px, py) {
 const extent = (values) => [Math.min(...values), Math.max(...values)];
 
 function padded([low, high]) {
-  const room = (high - low) * 0.1 || Math.abs(high) * 0.1 || 1;
+  const room = (high - low) * 0.1 || Math.abs(high) * 0.1 || 0.01;
   return [low >= 0 ? Math.max(0, low - room) : low - room, high + room];
 }

@@ -4,8 +4,10 @@ import { h, show } from "./dom.js";
 
 const PARTS = {
   replay: ["Replay", () => import("./replay.js")],
+  sweep: ["Sweep", () => import("./sweep.js")],
   drift: ["Drift", () => import("./drift.js")],
   suggest: ["Suggestions", () => import("./suggest.js")],
+  experiments: ["Experiments", () => import("./experiments.js")],
 };
 
 export async function open(place, [name], failed) {
