@@ -217,7 +217,7 @@ def _told(points: tuple[Point, ...], best: Point | None, level: Level, floor: Fl
     now, *others = points
     least = f"{floor.value:g}" if floor.absolute else f"{floor.value:.1%} of today's quality"
     if best is not None and best.retained is not None:
-        kept = f"{best.retained.value:.1%} of it ({best.retained.low:.1%} to {best.retained.high:.1%})"
+        kept = f"{best.retained.value:.1%} of today's quality ({best.retained.low:.1%} to {best.retained.high:.1%})"
         return f"{best.value:g} saves {best.saving.value:.1%} and keeps {kept}; the floor is {least}"
     cheaper = [one for one in sorted(others, key=_dearest_first) if one.cost_usd < now.cost_usd and one.moved]
     if not cheaper:
