@@ -93,6 +93,7 @@ Examples:
 @click.option("--seed", type=int, default=0, show_default=True, help="The seed of the intervals.")
 @click.option("--write", is_flag=True, help="Write the best setting to swept.yaml. Without this, nothing is written.")
 @click.option("--html", type=OutputFile(), help="Write a report with charts to this file.")
+@engine_option
 @json_option
 def sweep(**given: Any) -> None:
     """Show what each setting of a dial would have cost and kept.
@@ -100,8 +101,8 @@ def sweep(**given: Any) -> None:
     Moves one dial at a time, such as strong_share, over the logged requests. Estimates the quality from feedback,
     judges and shadow calls, with intervals, and marks the setting that saves most above a floor. A request counts only
     for a model that answered it; where the log cannot tell, the report says how many more labels could. LOG is a file
-    of `semroute export` or the URL of a database; without it, the log at SEMROUTE_DATABASE_URL is read. To undo
-    --write, delete swept.yaml in the routes folder.
+    of `semroute export`, a folder of such files in Parquet, or the URL of a database; without it, the log at
+    SEMROUTE_DATABASE_URL is read. To undo --write, delete swept.yaml in the routes folder.
     """
     run("sweep", given)
 

@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from semroute import settings as settings_module
+from semroute.cli.engine import EngineName, open_engine
 from semroute.cli.export import timestamp
 from semroute.cli.output import Bar, console, folder_of, print_json, progress_bar, warn
 from semroute.cli.tune import check_free
@@ -41,6 +42,7 @@ def command(
     seed: int,
     write: bool,
     html: Path | None,
+    engine: EngineName,
     as_json: bool,
 ) -> None:
     """Show what each setting of a dial would have cost and kept. Write the best one if that is asked for."""
@@ -58,8 +60,10 @@ def command(
             raise RequestError(f"--write sets one dial: choose one with --dial, of {', '.join(names)}")
         check_free(folder / OVERLAY, router.config, "swept", HEADER)
     query = Query(since=timestamp(since), until=timestamp(until))
-    with progress_bar("deciding") as progress:
-        report = sweep(router, logged, wanted, dials=names, query=query, seed=seed, progress=Bar(progress))
+    with open_engine(engine, logged) as running, progress_bar("deciding") as progress:
+        report = sweep(
+            router, logged, wanted, dials=names, query=query, seed=seed, progress=Bar(progress), engine=running
+        )
     warn(report.torn_told)
     target = _write(folder / OVERLAY, router, report) if write else None
     if html is not None:

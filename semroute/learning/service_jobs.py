@@ -31,7 +31,7 @@ from semroute.learning.replay_log import Replay
 from semroute.learning.replay_page import exactness
 from semroute.learning.suggested_file import fragments, render, require_enough
 from semroute.learning.suggestions import suggest
-from semroute.learning.sweep import sweep
+from semroute.learning.sweep_log import sweep
 from semroute.learning.sweep_page import evidence
 from semroute.learning.sweep_report import Floor
 from semroute.router import Router

@@ -26,6 +26,8 @@ from semroute.learning.logged_decisions import LoggedDecisions, open_log
 from semroute.learning.logged_prompts import PromptTally, read_all
 from semroute.learning.replay_log import Replay
 from semroute.learning.suggestions import suggest
+from semroute.learning.sweep_log import sweep
+from semroute.learning.sweep_report import Floor
 from semroute.stores.connect import open_to_read
 from semroute.stores.decision_log import SqlLog
 from semroute.stores.interfaces import Query
@@ -69,6 +71,11 @@ def suggested(router: Router, log: Path, engine: Engine = LOCAL) -> dict[str, An
     return {"read": found.counts, "suggested": suggest(router, found.prompts, readings)}
 
 
+def swept(router: Router, log: Path, engine: Engine = LOCAL) -> dict[str, Any]:
+    report = sweep(router, LoggedDecisions(log), Floor(value=0.97), engine=engine)
+    return dict(msgspec.to_builtins(msgspec.structs.replace(report, log="")))
+
+
 def drifted(log: Path, engine: Engine = LOCAL) -> dict[str, Any]:
     begin = partial(TwoWindows.between, START, START + 28 * DAY_S, START + 36 * DAY_S, 0)
     windows = read_log(engine, LoggedDecisions(log), TallyRows(begin, TwoWindows.add, ALL), lambda done: None)
@@ -84,6 +91,13 @@ def test_a_folder_is_replayed_as_one_file_is(
     one = replayed(candidate, write_parquet_folder(tmp_path / "one", rows, 1))
     assert (one["rows"], one["changed"], one["agreement"]["compared"]) == (20, 9, 4)
     assert replayed(candidate, write_parquet_folder(tmp_path / "many", rows, 5)) == one
+
+
+def test_a_folder_is_swept_as_one_file_is(router: Router, candidate: Router, tmp_path: Path) -> None:
+    rows = exported(tmp_path, router, (LogSettings(content="full"), LogSettings(features=True)))
+    one = swept(candidate, write_parquet_folder(tmp_path / "one", rows, 1))
+    assert one["used_rows"] == 10
+    assert swept(candidate, write_parquet_folder(tmp_path / "many", rows, 5)) == one
 
 
 def test_a_folder_gives_the_suggestions_of_one_file(

@@ -30,7 +30,7 @@ from semroute.learning.ray_engine import RayEngine, open_ray
 from semroute.stores.interfaces import Query
 from tests.learning.logs import PROMPTS, line, write, write_folder, write_parquet_folder
 from tests.learning.test_drift import rows as drift_rows
-from tests.learning.test_parts import drifted, exported, replayed, suggested
+from tests.learning.test_parts import drifted, exported, replayed, suggested, swept
 
 ALL = Query()
 PARQUET = LoggedDecisions(Path("log.parquet"))
@@ -87,18 +87,21 @@ def test_a_cluster_gives_the_same_figures(tmp_path: Path, monkeypatch: pytest.Mo
     prompts = write_parquet_folder(tmp_path / "prompts", asked, 3)
     drift = write_parquet_folder(tmp_path / "drift", list(drift_rows(drift=True)), 5)
     monkeypatch.setattr(drift_windows, "MOST_ROWS", 150)
-    here = replayed(candidate, log), suggested(router, prompts), drifted(drift)
+    here = replayed(candidate, log), suggested(router, prompts), drifted(drift), swept(candidate, log)
     assert (here[0]["rows"], here[0]["changed"], here[1]["read"].used, here[2]["moved"]) == (20, 9, 80, True)
+    assert here[3]["used_rows"] > 0
     with cluster() as engine:
         cloudpickle: Any = engine._ray.cloudpickle
         cloudpickle.register_pickle_by_value(sys.modules[__name__])  # the workers cannot import the tests
-        assert here == (replayed(candidate, log, engine), suggested(router, prompts, engine), drifted(drift, engine))
+        there = replayed(candidate, log, engine), suggested(router, prompts, engine), drifted(drift, engine)
+        assert here == (*there, swept(candidate, log, engine))
         check_listeners()
         dying = DyingOnce(engine._ray)
         checks: dict[str, Callable[[], bool]] = {
             "replay": lambda: here[0] == replayed(candidate, log, dying),
             "suggest": lambda: here[1] == suggested(router, prompts, dying),
             "drift": lambda: here[2] == drifted(drift, dying),
+            "sweep": lambda: here[3] == swept(candidate, log, dying),
         }
         for name, again in checks.items():
             dying.died = tmp_path / f"died-{name}"
