@@ -39,9 +39,11 @@ REST_S = 0.1
 """Seconds until a worker looks again whether the event loop has time."""
 LOOKS = 50
 """How many times a worker looks before it drops the request."""
-BURST, PER_S, ONE_IN = 300, 1.0, 200
-"""So many requests are drawn at once at most. In the long run it is `PER_S` each second, and one in `ONE_IN` requests.
-A trial takes about as much processor time as a request. So trials hardly slow down answers, however many come."""
+BUSY_SHARE, LOOK_S = 0.5, 1.0
+"""A process that uses more than this share of a processor core draws requests at a pace. It looks every `LOOK_S`."""
+BURST, PER_S, ONE_IN = 50, 1.0, 200
+"""At that pace, so many requests are drawn at once at most. In the long run it is `PER_S` each second, and one in
+`ONE_IN` requests. A trial takes as much processor time as a few requests, so trials hardly slow down answers."""
 WRITE_EVERY_S = 0.5
 UNWRITTEN = 10_000
 """How many ended trials may wait for the database. Further ones are lost and counted."""
@@ -108,10 +110,11 @@ class Trials:
         rng: random.Random | None = None,
         looked: Callable[[], Awaitable[float]] | None = None,
         now: Callable[[], float] = time.monotonic,
+        used: Callable[[], float] = time.process_time,
     ) -> None:
         """`on_trial`: is told of each trial that ended. `on_drop`: is told of the purpose of a trial that was not made,
         and why. `looked`: waits for one round of the event loop, and returns how long it took in seconds. `now`:
-        returns seconds that only grow.
+        returns seconds that only grow. `used`: returns how many seconds of processor time the process has used.
         """
         rng = random.Random() if rng is None else rng
         self.dropped: Counter[tuple[str, str]] = Counter()
@@ -124,7 +127,7 @@ class Trials:
         self._rng = rng
         self._looked = looked or _one_round
         self._means = TrialMeans(budget, clock, rng, self._keep, self._dropped)
-        self._pace = Pace(now)
+        self._pace = Pace(now, used)
         self._queue: asyncio.Queue[Served] = asyncio.Queue(WAITING)
         self._ended: list[Trial] = []
         self._workers: set[asyncio.Task[None]] = set()
@@ -250,11 +253,15 @@ class Trials:
 
 
 class Pace:
-    """Limits how many requests are drawn for trials."""
+    """Limits how many requests are drawn for trials while the process is busy."""
 
-    def __init__(self, now: Callable[[], float]) -> None:
+    def __init__(self, now: Callable[[], float], used: Callable[[], float]) -> None:
+        """`used`: returns how many seconds of processor time the process has used."""
         self._now = now
-        self._at = now()
+        self._used = used
+        self._looked, self._used_then = now(), used()
+        self._busy = False
+        self._filled = self._looked
         self._room = float(BURST)
 
     def count(self) -> None:
@@ -264,11 +271,15 @@ class Pace:
     def allows(self) -> bool:
         """Return whether one more request may be drawn, and count that it is."""
         now = self._now()
-        self._room = min(BURST, self._room + (now - self._at) * PER_S)
-        self._at = now
-        if self._room < 1:
+        if now - self._looked >= LOOK_S:
+            used = self._used()
+            self._busy = used - self._used_then > BUSY_SHARE * (now - self._looked)
+            self._looked, self._used_then = now, used
+        self._room = min(BURST, self._room + (now - self._filled) * PER_S)
+        self._filled = now
+        if self._busy and self._room < 1:
             return False
-        self._room -= 1
+        self._room = max(0.0, self._room - 1)
         return True
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -182,31 +183,43 @@ async def test_what_waits_at_a_stop_is_counted(serving: InService) -> None:
     assert trials.dropped == {("judge", "shutdown"): trial_runner.WORKERS + 2}
 
 
-def test_many_requests_are_drawn_at_a_pace() -> None:
-    now = [0.0]
-    pace = trial_runner.Pace(lambda: now[0])
+def test_a_busy_process_draws_at_a_pace() -> None:
+    now, used, share = [0.0], [0.0], [1.0]
+    pace = trial_runner.Pace(lambda: now[0], lambda: used[0])
 
     def drawn(requests: int, apart_s: float) -> int:
         count = 0
         for _ in range(requests):
             now[0] += apart_s
+            used[0] += apart_s * share[0]
             pace.count()
             count += pace.allows()
         return count
 
-    assert drawn(trial_runner.BURST, 0.001) == trial_runner.BURST
+    drawn(2000, 0.001)  # the first second shows that it is busy
     assert drawn(20_000, 0.0005) == pytest.approx(10 * trial_runner.PER_S + 20_000 / trial_runner.ONE_IN, abs=3)
-    assert drawn(1000, 1.0) == 1000, "a request a second is no load"
-    now[0] += 100_000
-    assert drawn(1000, 0.0) == pytest.approx(trial_runner.BURST + 1000 / trial_runner.ONE_IN, abs=2)
+    share[0] = 0.4
+    drawn(2000, 0.001)
+    assert drawn(20_000, 0.0005) == 20_000, "all are drawn that should be"
+    share[0] = 0.6
+    drawn(2000, 0.001)
+    assert drawn(20_000, 0.0005) < 300
 
 
 async def test_what_is_not_drawn_because_of_the_pace_is_counted(
     serving: InService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(trial_runner, "BURST", 3)
+    monkeypatch.setattr(trial_runner, "PER_S", 0.0)
+    moments, used = itertools.count(), itertools.count()  # a processor core all the time
     dropped: list[tuple[str, str]] = []
-    trials = trials_of(Kind(), Books(), on_drop=lambda *each: dropped.append(each), now=lambda: 1.0)
+    trials = trials_of(
+        Kind(),
+        Books(),
+        on_drop=lambda *each: dropped.append(each),
+        now=lambda: float(next(moments)),
+        used=lambda: float(next(used)),
+    )
     for _ in range(5):
         await answered(serving, trials, stream=False)
     assert dropped == [("judge", "pace")] * 2
