@@ -39,9 +39,9 @@ REST_S = 0.1
 """Seconds until a worker looks again whether the event loop has time."""
 LOOKS = 50
 """How many times a worker looks before it drops the request."""
-BUSY_SHARE, LOOK_S = 0.5, 1.0
-"""A process that uses more than this share of a processor core draws requests at a pace. It looks every `LOOK_S`."""
-BURST, PER_S, ONE_IN = 50, 1.0, 200
+BUSY_SHARE, LOOK_S, CALM_S = 0.5, 1.0, 10.0
+"""A process that uses more than this share of a processor core for `LOOK_S` draws requests at a pace for `CALM_S`."""
+BURST, PER_S, ONE_IN = 20, 0.2, 1000
 """At that pace, so many requests are drawn at once at most. In the long run it is `PER_S` each second, and one in
 `ONE_IN` requests. A trial takes as much processor time as a few requests, so trials hardly slow down answers."""
 WRITE_EVERY_S = 0.5
@@ -260,7 +260,7 @@ class Pace:
         self._now = now
         self._used = used
         self._looked, self._used_then = now(), used()
-        self._busy = False
+        self._busy_until = self._looked
         self._filled = self._looked
         self._room = float(BURST)
 
@@ -273,11 +273,12 @@ class Pace:
         now = self._now()
         if now - self._looked >= LOOK_S:
             used = self._used()
-            self._busy = used - self._used_then > BUSY_SHARE * (now - self._looked)
+            if used - self._used_then > BUSY_SHARE * (now - self._looked):
+                self._busy_until = now + CALM_S
             self._looked, self._used_then = now, used
         self._room = min(BURST, self._room + (now - self._filled) * PER_S)
         self._filled = now
-        if self._busy and self._room < 1:
+        if now < self._busy_until and self._room < 1:
             return False
         self._room = max(0.0, self._room - 1)
         return True

@@ -199,7 +199,8 @@ def test_a_busy_process_draws_at_a_pace() -> None:
     drawn(2000, 0.001)  # the first second shows that it is busy
     assert drawn(20_000, 0.0005) == pytest.approx(10 * trial_runner.PER_S + 20_000 / trial_runner.ONE_IN, abs=3)
     share[0] = 0.4
-    drawn(2000, 0.001)
+    assert drawn(16_000, 0.0005) < 300, "it stays careful for a while"
+    drawn(4000, 0.001)
     assert drawn(20_000, 0.0005) == 20_000, "all are drawn that should be"
     share[0] = 0.6
     drawn(2000, 0.001)
