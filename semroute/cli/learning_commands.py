@@ -178,10 +178,10 @@ Examples:
 @routes_option
 @json_option
 def learned(**given: Any) -> None:
-    """Show how good each model is on each route, as feedback and judges say.
+    """Show how good each model is on each route.
 
-    Reads the grades at SEMROUTE_DATABASE_URL. `learned` is the quality that is expected after all grades, beside an
-    interval that holds it with 95%. `weight` says how many grades of today the grades count as. `used` says whether
-    decisions go by it: the policy of the route has `learn`.
+    Reads the grades of people and judges at SEMROUTE_DATABASE_URL. `learned` is the quality that is expected after all
+    grades, beside an interval that holds it with 95%. `weight` says how many grades of today the grades count as.
+    `used` says whether decisions go by it: the policy of the route has `learn`.
     """
     run("learned", given)

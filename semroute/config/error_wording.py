@@ -11,7 +11,7 @@ MAX_SHOWN = 60
 """Characters of a string that a message shows."""
 MAX_NAME_CHARS = 200
 """A longer name is not a typing mistake: it is not compared with others, and is cut in messages."""
-MAX_LISTED = 25
+MAX_LISTED = 40
 
 Place = tuple[str | int, ...]
 """Where in a document: its keys and indexes from the top."""

@@ -120,7 +120,8 @@ def read_log(
     whole, parts = work.begin(), log.parts()
     whole.torn = log.torn
     for tally, finished in engine.map(work, map(Stretch[SomeTally], parts)):
-        progress(whole.rows + tally.rows)
+        if tally.rows:
+            progress(whole.rows + tally.rows)
         if finished:
             whole.merge(tally)
     log.torn = whole.torn

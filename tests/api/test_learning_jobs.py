@@ -156,7 +156,7 @@ def workers(service: Service) -> list[str]:
         ("replay", {"folder": "/etc"}, "folder"),
         ("replay", {"files": ["a.yaml"]}, "files: got"),
         ("replay", {"files": {"a.yaml": "routes: ["}}, "a.yaml:1"),
-        ("suggest", {"days": 0.001}, "got 0 different prompts"),
+        ("suggest", {"days": 1e-7}, "got 0 different prompts"),
         ("map", {"prompt": " "}, "prompt: got no text"),
         ("map", {}, "prompt"),
         ("map", {"prompt": "x" * 100_001}, "got 100,001 characters"),

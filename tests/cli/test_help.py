@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 import pytest
 
-from semroute.cli import commands, experiment_commands, key_commands, learning_commands
+from semroute.cli import commands, experiment_commands, key_commands, learning_commands, trial_commands
 from semroute.cli.commands import group
 from semroute.evaluation.gain_training import MIN_LABELS
 from tests.conftest import ROOT
@@ -72,7 +72,7 @@ def test_a_command_takes_what_it_declares(words: tuple[str, ...], monkeypatch: p
         inspect.signature(getattr(import_module(f"semroute.cli.{module}"), function)).bind(**given)
         called.append(module)
 
-    for declaring in (commands, experiment_commands, key_commands, learning_commands):
+    for declaring in (commands, experiment_commands, key_commands, learning_commands, trial_commands):
         monkeypatch.setattr(declaring, "run", note)
     callback = COMMANDS[words].callback
     assert callback is not None

@@ -35,7 +35,7 @@ def test_a_clock_that_is_behind_gives_no_grade_more_weight() -> None:
 
 @pytest.mark.parametrize("stated", [0.0, 1.0])
 def test_grades_can_move_a_quality_that_is_stated_as_sure(stated: float) -> None:
-    against = [Grades(TODAY, 1000, 1000 * (1 - stated))]
+    against = [Grades(TODAY, 10_000, 10_000 * (1 - stated))]
     assert belief_of(stated, Learn(), against, TODAY).mean == pytest.approx(1 - stated, abs=0.02)
 
 

@@ -70,8 +70,11 @@ class Server:
         """All its processes stand still: it takes connections, and answers nothing."""
         assert self._process is not None
         main = psutil.Process(self._process.pid)
+        main.suspend()
+        while main.status() != psutil.STATUS_STOPPED:  # until then it may start another process
+            pass
         stopped = [main, *main.children(recursive=True)]
-        for process in stopped:
+        for process in stopped[1:]:
             process.suspend()
         try:
             yield
