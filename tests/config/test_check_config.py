@@ -133,9 +133,9 @@ def test_an_unknown_route_in_a_rule_is_an_error(read_files: Read) -> None:
 
 
 def test_of_very_many_names_the_first_are_listed(read_files: Read) -> None:
-    models = "models:\n" + "".join(f"  m{number:02}: {{provider: local, name: m}}\n" for number in range(30))
+    models = "models:\n" + "".join(f"  m{number:02}: {{provider: local, name: m}}\n" for number in range(50))
     (line,) = said(read_files(x=models, y=route(models="[zzz]")))
-    assert line.endswith("`m22`, `m23` and 7 more)")
+    assert line.endswith("`m37`, `m38` and 12 more)")
 
 
 def test_a_model_given_twice_in_a_list_is_an_error(read_files: Read) -> None:
