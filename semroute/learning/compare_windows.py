@@ -119,7 +119,11 @@ def require_enough(reference: Sample, window: Sample) -> None:
     """Check that both windows have enough rows. Raises `RequestError`, which says how many are missing."""
     for sample, what, advice in (
         (window, "the window", "choose a longer window, or another end with --until"),
-        (reference, "the reference before the window", "choose a longer reference, or a later window"),
+        (
+            reference,
+            "the reference before the window",
+            "choose a longer reference or a later window; in a young log, a shorter window",
+        ),
     ):
         if sample.rows < LEAST_ROWS:
             raise RequestError(

@@ -144,6 +144,7 @@ def test_vectors_of_another_encoder_are_left_out(tmp_path: Path) -> None:
             "the window has 0 requests, expected at least 100, 100 more",
         ),
         (["--reference", "0.5"], "the reference before the window has"),
+        (["--window", "100"], "in a young log, a shorter window"),
         (["--since", "2026-06-20", "--until", "2026-06-20"], "expected a later end"),
     ],
 )
