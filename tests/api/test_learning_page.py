@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from semroute import Router
 from semroute.config.schema.service import LogSettings
@@ -189,3 +190,22 @@ def test_experiments_are_shown_with_their_intervals_over_time(learner: Service, 
     expect(estimates.locator("g path.band")).to_have_count(2)
     expect(page.get_by_role("img", name="difference from today").locator("g path.line")).to_have_count(1)
     expect(page.get_by_role("alert")).to_be_hidden()
+
+
+def test_an_experiment_that_ended_on_its_first_day(learner: Service, page: Page) -> None:
+    def first_day(route: Route) -> None:
+        response = route.fetch()
+        found = response.json()
+        for experiment in found["experiments"]:
+            experiment |= {"reason": "somebody stopped it", "summary": ["It ended: somebody stopped it"]}
+            for metric in (metric for arm in experiment["arms"] for metric in arm["metrics"].values()):
+                metric["by_day"] = metric["by_day"][-1:]
+        route.fulfill(response=response, json=found)
+
+    page.route("**/experiments", first_day)
+    page.goto(f"{learner.url}/ui#learn/experiments")
+    expect(page.get_by_text("somebody stopped it")).to_have_count(1)
+    page.get_by_label("figure", exact=True).select_option("cost_usd")
+    estimates = page.get_by_role("img", name="cost a request by arm")
+    expect(estimates.locator("text").filter(has_text=re.compile(r"^\d\d-\d\d$"))).to_have_count(1)
+    expect(estimates.locator("g path.line[d*=L]")).to_have_count(2)

@@ -7,7 +7,7 @@ const [LEFT, RIGHT, TOP, BOTTOM] = [54, 10, 10, 24];
 
 /**
  * Draw lines. `series`: `{name, points: [{x, y, low, high, moved, told}], colour}`; a point with `y` null is left out,
- * and `low` and `high` draw a band. `level`: `{y, name}` draws a dashed line across. `here`: marks this x.
+ * and `low` and `high` draw a band, or an upright line if only one point has them. `level`: `{y, name}` draws a dashed line across. `here`: marks this x.
  * `x`, `y`: make texts of the figures at the axes. `xs`: where the x axis has figures; not set: three of the points.
  */
 export function lines(name, { series, level, here, x, y, xs }) {
@@ -19,7 +19,7 @@ export function lines(name, { series, level, here, x, y, xs }) {
   const px = (value) => LEFT + ((value - across[0]) / (across[1] - across[0] || 1)) * (WIDTH - LEFT - RIGHT);
   const py = (value) => HEIGHT - BOTTOM - ((value - up[0]) / (up[1] - up[0])) * (HEIGHT - TOP - BOTTOM);
   const ticks = [0, 0.5, 1].map((share) => up[0] + share * (up[1] - up[0]));
-  const feet = xs ?? [across[0], (across[0] + across[1]) / 2, across[1]];
+  const feet = xs ?? (across[0] === across[1] ? [across[0]] : [across[0], (across[0] + across[1]) / 2, across[1]]);
   return s(
     "svg",
     { class: "chart", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": name },
@@ -47,6 +47,7 @@ function drawn({ points, name }, colour, px, py) {
     "g",
     {},
     band ? s("path", { class: `${colour} band`, d: band }) : null,
+    banded.length === 1 ? s("path", { class: `${colour} line`, d: `M${edge("low", banded)}L${edge("high", banded)}` }) : null,
     s("path", { class: `${colour} line`, d: `M${edge("y", known).join("L")}` }),
     known.map((point) =>
       s("circle", { class: point.moved ? "moved" : colour, cx: px(point.x), cy: py(point.y), r: point.moved ? 4.5 : 3 }, s("title", {}, point.told ?? `${name}: ${point.y}`))),

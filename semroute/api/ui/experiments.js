@@ -38,7 +38,6 @@ function shown(experiment) {
     h("h2", {}, experiment.name, " ", chip(experiment.state), h("span", { class: "muted small" }, ` ${span}`)),
     ratio.ok ? null : h("p", { class: "error", role: "alert" }, h("b", {}, "The arms did not get their shares of the users, so no comparison can be trusted.")),
     experiment.breached ? h("p", { class: "error" }, experiment.breached) : null,
-    experiment.reason ? h("p", {}, `Ended: ${experiment.reason}`) : null,
     experiment.summary.map((sentence) => h("p", {}, sentence)),
     figures(arms),
     overTime(experiment),
@@ -94,7 +93,7 @@ function overTime({ arms, control }) {
       .filter((one) => one[key])
       .map((one) => ({ x: at(one.day), y: one[key].value, low: one[key].low, high: one[key].high, told: `${arm.name}, ${one.day}: ${(key === "difference" ? gap : format)(name)(one[key].value ?? 0)}` })),
   });
-  const axis = { x: (place) => days[Math.round(place)]?.slice(5) ?? "" };
+  const axis = { x: (place) => days[place]?.slice(5) ?? "" };
   const others = arms.filter((arm) => !arm.is_control);
   return h(
     "div",
