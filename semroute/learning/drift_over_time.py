@@ -62,7 +62,7 @@ class SampledWindows:
             most = max(window.rows for window in windows)
             raise RequestError(
                 f"the reference has {reference.rows} requests and the fullest window has {most}, expected at least "
-                f"{LEAST_ROWS} in both: choose longer windows and a longer reference"
+                f"{LEAST_ROWS} in both: choose fewer or longer windows, or a longer reference"
             )
         found = []
         for number, (window, known) in enumerate(zip(windows, enough, strict=True)):
