@@ -21,6 +21,10 @@ from semroute.stores.interfaces import Query
 SHOWN = 20
 """The most routes that a table shows. `--json` has all."""
 
+FLIPS_TOLD = 10
+"""From so many verdicts that changed with the order on, a warning is given if they are at least half of all: as many
+as if the judge tossed a coin."""
+
 
 def command(log: str | None, since: datetime.datetime | None, until: datetime.datetime | None, as_json: bool) -> None:
     """Show what the judge found."""
@@ -70,6 +74,18 @@ def estimates(title: str, found: dict[str, Estimate], form: str = ".3f") -> None
         say(f"and {len(found) - SHOWN} more")
 
 
+def say_verdicts(verdicts: dict[str, int], flipped: int, other: str) -> None:
+    """Print which answers were better, and a warning if the order of the answers decided.
+
+    `flipped`: ties because the verdict changed with the order. `other`: whose answers were compared.
+    """
+    served, tried, tie = (verdicts.get(name, 0) for name in ("served", "tried", "tie"))
+    say(f"better: {served} served, {tried} of {other}; {counted(tie, 'tie')}, {flipped} by the order")
+    if flipped >= FLIPS_TOLD and 2 * flipped >= served + tried + tie:
+        say("the verdict mostly changed with the order of the answers, which counts as a tie. So this judge cannot")
+        say("tell them apart, and the figures say little. Take another judge, another rubric, or ask people")
+
+
 def _show(report: JudgeReport) -> None:
     if not report.judges:
         say(f"{counted(report.requests, 'request')}, and none was judged: write `judge:` into the route files")
@@ -83,8 +99,7 @@ def _show_judge(found: JudgeFound) -> None:
     if found.quality is not None:
         say(f"mean score: {shown(found.quality)}, from {counted(found.quality.units, 'user')}")
     if found.verdicts:
-        served, tried, tie = (found.verdicts.get(name, 0) for name in ("served", "tried", "tie"))
-        say(f"better: {served} served, {tried} of {found.against}; {counted(tie, 'tie')}, {found.flipped} by the order")
+        say_verdicts(found.verdicts, found.flipped, found.against)
     say(f"agreement with people: {_agreement(found.agreement)}")
     each = f", {found.usd_per_grade:.6f} USD a grade" if found.usd_per_grade is not None else ""
     say(f"cost: {found.cost_usd:.6f} USD{each}")

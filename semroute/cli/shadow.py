@@ -7,7 +7,7 @@ import datetime
 from rich.table import Table
 
 from semroute import settings as settings_module
-from semroute.cli.judge import estimates, failures, rows_of, say, shown
+from semroute.cli.judge import estimates, failures, rows_of, say, say_verdicts, shown
 from semroute.cli.output import Bar, console, counted, print_json, progress_bar
 from semroute.cli.suggest import tell_torn
 from semroute.learning.logged_decisions import open_log
@@ -50,8 +50,7 @@ def _show_shadow(found: ShadowFound) -> None:
     else:
         would_do = shown(found.would_do, ".1%")
         say(f"the served answer would have done: {would_do}, from {counted(found.compared, 'comparison')}")
-        served, tried, tie = (found.verdicts.get(name, 0) for name in ("served", "tried", "tie"))
-        say(f"better: {served} served, {tried} of {found.to}; {counted(tie, 'tie')}, {found.flipped} by the order")
+        say_verdicts(found.verdicts, found.flipped, found.to)
     for name, estimate in found.alike.items():
         say(f"{TOLD[name]}: {shown(estimate, '.1%')}, {counted(estimate.n, 'pair')}")
     if found.served is not None and found.tried is not None:

@@ -189,6 +189,24 @@ def test_commands_read_the_database(url: str) -> None:
     assert "agreement with people: not known, because people scored none of these answers" in done.output
 
 
+@pytest.mark.parametrize(("flips", "told"), [(20, True), (10, True), (9, False)])
+def test_a_judge_that_goes_by_the_order_is_told(tmp_path: Path, flips: int, told: bool) -> None:
+    url = f"sqlite:///{tmp_path / 'log.db'}"
+    database = open_database(url)
+    SqlLog(database).write([record(n) for n in range(1, 21)])
+    ids = [record(n).request_id for n in range(1, 21)]
+    for number, id_ in enumerate(ids):
+        made = compared(number, "tie", detail={"flipped": number < flips})
+        TrialLog(database).append(
+            [replace(one, id=f"{id_}:{one.purpose}", decision=id_) for one in (shadowed(0), made)]
+        )
+    database.close()
+    for command in ("judge", "shadow"):
+        done = CliRunner().invoke(group, [command, url])
+        assert f"20 ties, {flips} by the order" in done.output
+        assert ("the verdict mostly changed with the order" in done.output) == told
+
+
 def test_json_has_all(url: str, tmp_path: Path) -> None:
     exported = tmp_path / "log.jsonl"
     assert CliRunner().invoke(group, ["export", str(exported)], env={"SEMROUTE_DATABASE_URL": url}).exit_code == 0
