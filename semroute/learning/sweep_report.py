@@ -204,7 +204,7 @@ def _best(points: tuple[Point, ...]) -> Point | None:
             continue
         if point.verdict != "kept":
             break
-        if point.saving.low > 0 and point.retained is not None:
+        if point.saving.low > 0:
             best = point
     return best
 
@@ -216,6 +216,9 @@ def _dearest_first(point: Point) -> float:
 def _told(points: tuple[Point, ...], best: Point | None, level: Level, floor: Floor) -> str:
     now, *others = points
     least = f"{floor.value:g}" if floor.absolute else f"{floor.value:.1%} of today's quality"
+    if best is not None and best.retained is None:
+        moved = "even if every answer of another model were as bad as can be"
+        return f"{best.value:g} saves {best.saving.value:.1%} and keeps {least}, {moved}"
     if best is not None and best.retained is not None:
         kept = f"{best.retained.value:.1%} of today's quality ({best.retained.low:.1%} to {best.retained.high:.1%})"
         return f"{best.value:g} saves {best.saving.value:.1%} and keeps {kept}; the floor is {least}"
@@ -227,7 +230,7 @@ def _told(points: tuple[Point, ...], best: Point | None, level: Level, floor: Fl
     first = next((one for one in cheaper if one.verdict != "kept"), cheaper[-1])
     if first.verdict == "lost":
         return f"no setting that saves anything keeps {least}"
-    if first.verdict == "kept" and first.retained is not None:
+    if first.verdict == "kept":
         return "the savings are too small to tell from chance"
     return f"the data cannot tell which setting keeps {least}: {_wanted(first)}"
 

@@ -12,6 +12,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 from typing import Protocol
 
 import msgspec
@@ -40,7 +41,7 @@ REST_S = 0.1
 LOOKS = 50
 """How many times a worker looks before it drops the request."""
 BUSY_SHARE, LOOK_S, CALM_S = 0.5, 1.0, 10.0
-"""A process that uses more than this share of a processor core for `LOOK_S` draws requests at a pace for `CALM_S`."""
+"""A process that is at work for more than this share of `LOOK_S` draws requests at a pace for `CALM_S`."""
 BURST, PER_S, ONE_IN = 20, 0.2, 1000
 """At that pace, so many requests are drawn at once at most. In the long run it is `PER_S` each second, and one in
 `ONE_IN` requests. A trial takes as much processor time as a few requests, so trials hardly slow down answers."""
@@ -110,11 +111,11 @@ class Trials:
         rng: random.Random | None = None,
         looked: Callable[[], Awaitable[float]] | None = None,
         now: Callable[[], float] = time.monotonic,
-        used: Callable[[], float] = time.process_time,
+        used: Callable[[], float] | None = None,
     ) -> None:
         """`on_trial`: is told of each trial that ended. `on_drop`: is told of the purpose of a trial that was not made,
         and why. `looked`: waits for one round of the event loop, and returns how long it took in seconds. `now`:
-        returns seconds that only grow. `used`: returns how many seconds of processor time the process has used.
+        returns seconds that only grow. `used`: returns for how many seconds the process has worked.
         """
         rng = random.Random() if rng is None else rng
         self.dropped: Counter[tuple[str, str]] = Counter()
@@ -127,7 +128,7 @@ class Trials:
         self._rng = rng
         self._looked = looked or _one_round
         self._means = TrialMeans(budget, clock, rng, self._keep, self._dropped)
-        self._pace = Pace(now, used)
+        self._pace = Pace(now, used or _worked_s)
         self._queue: asyncio.Queue[Served] = asyncio.Queue(WAITING)
         self._ended: list[Trial] = []
         self._workers: set[asyncio.Task[None]] = set()
@@ -256,7 +257,7 @@ class Pace:
     """Limits how many requests are drawn for trials while the process is busy."""
 
     def __init__(self, now: Callable[[], float], used: Callable[[], float]) -> None:
-        """`used`: returns how many seconds of processor time the process has used."""
+        """`used`: returns for how many seconds the process has worked."""
         self._now = now
         self._used = used
         self._looked, self._used_then = now(), used()
@@ -282,6 +283,18 @@ class Pace:
             return False
         self._room = max(0.0, self._room - 1)
         return True
+
+
+def _worked_s() -> float:
+    """Return for how long the main thread has run, or waited for a processor that others used.
+
+    Only Linux tells this. Elsewhere, the processor time of the process stands for it.
+    """
+    try:
+        run_ns, waited_ns, _ = Path("/proc/self/schedstat").read_text("ascii").split()
+    except (OSError, ValueError):
+        return time.process_time()
+    return (int(run_ns) + int(waited_ns)) / 1e9
 
 
 async def _one_round() -> float:

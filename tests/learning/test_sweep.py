@@ -159,6 +159,17 @@ def test_rows_that_say_nothing_are_counted(router: Router, tmp_path: Path) -> No
     assert report.torn_told[0].startswith(f"{path}:9: ")
 
 
+def test_a_setting_that_moves_few_requests_is_kept_without_any_label(router: Router, tmp_path: Path) -> None:
+    hard = [answered(n, PROMPTS[1], model="large") for n in range(4)]
+    easy = [answered(n) for n in range(4, 104)]
+    log = LoggedDecisions(write(tmp_path / "log.jsonl", [*hard, *easy]))
+    [curve] = sweep(router, log, Floor(value=0.9), dials=["complex_from"]).curves
+    assert curve.best is not None
+    assert curve.told.endswith("even if every answer of another model were as bad as can be")
+    [refused] = sweep(router, log, Floor(value=0.99), dials=["complex_from"]).curves
+    assert refused.best is None and "the data cannot tell" in refused.told
+
+
 def test_an_empty_log_says_so(router: Router, tmp_path: Path) -> None:
     report = sweep(router, LoggedDecisions(write(tmp_path / "log.jsonl", [])), Floor(value=0.97))
     assert (report.used_rows, report.curves, report.units) == (0, (), 0)
