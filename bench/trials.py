@@ -1,13 +1,14 @@
 """Measure what a judge and a shadow cost the callers: requests a second of plain forwarding, with and without them.
 
-    python bench/trials.py              # three minutes
-    python bench/trials.py --quick      # one minute
+    python bench/trials.py              # ten minutes
+    python bench/trials.py --quick      # three minutes
     python bench/trials.py --json
 
 Three services forward to the same local stub: one with `judge:` and `shadow:` at a share of 10% each, and two without.
-All run at the same time, and are loaded by turns, in short slices. Each ratio is the median over the turns: of requests
-a second, and of requests that a second of processor time serves. The latter hardly depends on what else the machine
-does. The ratio of the two services without trials shows how far the ratio of equals is from 1. The stub's answer is no
+All run at the same time, and are loaded by turns, in short slices. Then they start anew, because a process can be some
+percent slower than another one that does the same. Each ratio is the median over all turns: of requests a second, and
+of requests that a second of processor time serves. The latter hardly depends on what else the machine does. The ratio
+of the two services without trials shows how far the ratio of equals is from 1. The stub's answer is no
 grade, so each judgement fails after it was made, which takes as long as a good one.
 
 The script reads /proc, so it needs Linux.
@@ -23,6 +24,7 @@ import json
 import statistics
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -50,6 +52,8 @@ judge: {{model: judge, share: {share}, rubric: It is right., budget_usd_per_day:
 shadow: {{to: large, share: {share}, budget_usd_per_day: 1000000}}
 """
 CONNECTIONS = 16
+WARM_S, SLICE_S = 0.5, 1.5
+TURNS = 3
 PATH = "/v1/chat/completions"
 
 
@@ -86,7 +90,8 @@ def cpu_s(pid: int) -> float:
 
 
 def load(service: Running, seconds: float) -> Rates:
-    """Load a service for some seconds."""
+    """Load a service for some seconds. Before that, it gets warm: it opens connections, and sees that it is busy."""
+    asyncio.run(run(Target(service.port, PATH, fixed("small")), CONNECTIONS, WARM_S))
     sent, body = itertools.count(), fixed("small")
 
     def counted(number: int) -> bytes:
@@ -100,14 +105,12 @@ def load(service: Running, seconds: float) -> Rates:
     return Rates(found.rps, next(sent) / (cpu_s(service.pid) - before))
 
 
-def by_turns(services: dict[str, Running], seconds: float, turns: int, console: Console) -> dict[str, list[Rates]]:
-    """Load each service in each turn."""
-    found: dict[str, list[Rates]] = {name: [] for name in services}
+def by_turns(services: dict[str, Running], turns: range, found: dict[str, list[Rates]]) -> None:
+    """Load each service in each turn, and add what is found."""
     names = list(services)
-    for turn in track(range(turns), "measuring", console=console, transient=True):
+    for turn in turns:
         for name in names[turn % 3 :] + names[: turn % 3]:  # none always comes first
-            found[name].append(load(services[name], seconds))
-    return found
+            found[name].append(load(services[name], SLICE_S))
 
 
 def ratios(found: dict[str, list[Rates]], one: str, other: str) -> dict[str, float]:
@@ -119,35 +122,35 @@ def ratios(found: dict[str, list[Rates]], one: str, other: str) -> dict[str, flo
     }
 
 
-def outcomes(port: int) -> dict[str, float]:
+def outcomes(port: int) -> dict[str, int]:
     """Return how many trials were made and dropped, as the metrics of a service say."""
     found = {}
     for line in httpx.get(f"http://127.0.0.1:{port}/metrics").text.splitlines():
         if line.startswith(("semroute_trials_total", "semroute_trials_dropped_total")):
             name, _, value = line.rpartition(" ")
-            found[name.removeprefix("semroute_")] = float(value)
+            found[name.removeprefix("semroute_")] = int(float(value))
     return found
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="end within a minute")
+    parser.add_argument("--quick", action="store_true", help="end within three minutes")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--share", type=float, default=0.1, help="of the judge and of the shadow (0.1)")
     options = parser.parse_args()
     console = Console(stderr=True, quiet=options.json)
-    seconds, turns = (2.0, 8) if options.quick else (4.0, 12)
+    starts = 6 if options.quick else 20
+    shares = {"with": options.share, "without": 0.0, "also without": 0.0}
+    found: dict[str, list[Rates]] = {name: [] for name in shares}
+    trials: Counter[str] = Counter()
     stub_port = free_port()
-    with contextlib.ExitStack() as servers:
-        command = [sys.executable, str(Path(__file__).with_name("stub.py")), str(stub_port)]
-        servers.enter_context(server(command, stub_port))
-        shares = {"with": options.share, "without": 0.0, "also without": 0.0}
-        services = {name: servers.enter_context(serving(stub_port, share)) for name, share in shares.items()}
-        while not any("pace" in name for name in outcomes(services["with"].port)):
-            load(services["with"], seconds)  # the first requests are all drawn
-        found = by_turns(services, seconds, turns, console)
-        trials = outcomes(services["with"].port)
+    with server([sys.executable, str(Path(__file__).with_name("stub.py")), str(stub_port)], stub_port):
+        for start in track(range(starts), "measuring", console=console, transient=True):
+            with contextlib.ExitStack() as servers:
+                services = {name: servers.enter_context(serving(stub_port, share)) for name, share in shares.items()}
+                by_turns(services, range(start, start + TURNS), found)
+                trials.update(outcomes(services["with"].port))
     compared = {"trials": ratios(found, "with", "without"), "equals": ratios(found, "also without", "without")}
     if options.json:
         print(json.dumps({**compared, "counts": trials}))

@@ -197,9 +197,9 @@ class Metrics:
         """Note how far an experiment is."""
         self._child(self._experiments, experiment).set(stage == "running")
 
-    def untried(self, purpose: str, reason: str) -> None:
-        """Count a trial that was not made, or not kept, and why."""
-        self._child(self._untried, purpose, reason).inc()
+    def untried(self, purpose: str, reason: str, count: int) -> None:
+        """Count trials that were not made, or not kept, and why."""
+        self._child(self._untried, purpose, reason).inc(count)
 
     def misroute(self, route: str, tier: str, source: str, *, counted: bool) -> None:
         """Count a request that somebody newly calls misrouted. `source`: who does, such as `feedback`.

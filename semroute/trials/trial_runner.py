@@ -12,7 +12,6 @@ import random
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from pathlib import Path
 from typing import Protocol
 
 import msgspec
@@ -25,6 +24,7 @@ from semroute.gateway.serving import Serving
 from semroute.gateway.trial_queue import Draws, Served
 from semroute.messages import ChatRequest
 from semroute.record import Attempt, Trial, TrialPurpose
+from semroute.trials.pace import Pace, worked_s
 
 log = logging.getLogger("semroute.trials")
 
@@ -40,11 +40,6 @@ REST_S = 0.1
 """Seconds until a worker looks again whether the event loop has time."""
 LOOKS = 50
 """How many times a worker looks before it drops the request."""
-BUSY_SHARE, LOOK_S, CALM_S = 0.5, 1.0, 10.0
-"""A process that is at work for more than this share of `LOOK_S` draws requests at a pace for `CALM_S`."""
-BURST, PER_S, ONE_IN = 20, 0.2, 1000
-"""At that pace, so many requests are drawn at once at most. In the long run it is `PER_S` each second, and one in
-`ONE_IN` requests. A trial takes as much processor time as a few requests, so trials hardly slow down answers."""
 WRITE_EVERY_S = 0.5
 UNWRITTEN = 10_000
 """How many ended trials may wait for the database. Further ones are lost and counted."""
@@ -106,16 +101,17 @@ class Trials:
         append: Append,
         *,
         on_trial: Callable[[Trial], None] = lambda _: None,
-        on_drop: Callable[[str, str], None] = lambda purpose, reason: None,
+        on_drop: Callable[[str, str, int], None] = lambda purpose, reason, count: None,
         clock: Callable[[], float] = time.time,
         rng: random.Random | None = None,
         looked: Callable[[], Awaitable[float]] | None = None,
         now: Callable[[], float] = time.monotonic,
         used: Callable[[], float] | None = None,
     ) -> None:
-        """`on_trial`: is told of each trial that ended. `on_drop`: is told of the purpose of a trial that was not made,
-        and why. `looked`: waits for one round of the event loop, and returns how long it took in seconds. `now`:
-        returns seconds that only grow. `used`: returns for how many seconds the process has worked.
+        """`on_trial`: is told of each trial that ended. `on_drop`: is told of the purpose of trials that were not made,
+        why, and how many there are. The purpose `all` stands for requests that were not even drawn. `looked`: waits for
+        one round of the event loop, and returns how long it took in seconds. `now`: returns seconds that only grow.
+        `used`: returns for how many seconds the process has worked.
         """
         rng = random.Random() if rng is None else rng
         self.dropped: Counter[tuple[str, str]] = Counter()
@@ -128,7 +124,9 @@ class Trials:
         self._rng = rng
         self._looked = looked or _one_round
         self._means = TrialMeans(budget, clock, rng, self._keep, self._dropped)
-        self._pace = Pace(now, used or _worked_s)
+        self._pace = Pace(now, used or worked_s)
+        self._passed = 0
+        """How many requests were not drawn because of the pace, and are not counted in `dropped` yet."""
         self._queue: asyncio.Queue[Served] = asyncio.Queue(WAITING)
         self._ended: list[Trial] = []
         self._workers: set[asyncio.Task[None]] = set()
@@ -140,17 +138,15 @@ class Trials:
     def draw(self, request: ChatRequest, decision: Decision, serving: Serving) -> Draws:
         """Draw a request for trials as it begins. See `TrialQueue`."""
         drawn: Draws = {}
-        self._pace.count()
+        if not self._pace.may_draw(waiting=self._queue.qsize()):
+            self._passed += 1
+            return drawn
         config = serving.router.config
         for kind in self._kinds:
             if kind.wanted(config):
                 chance = kind.chance(request, decision, config)
                 if chance > 0 and self._rng.random() < chance:
                     drawn[kind.purpose] = chance
-        if drawn and not self._pace.allows():
-            for purpose in drawn:
-                self._dropped(purpose, "pace")
-            return {}
         return drawn
 
     def put(self, served: Served) -> None:
@@ -172,6 +168,9 @@ class Trials:
 
     async def write(self) -> None:
         """Write down the trials that have ended. If that fails, they wait for the next time."""
+        if passed := self._passed:
+            self._passed = 0
+            self._dropped("all", "pace", passed)
         while batch := self._ended[:BATCH]:
             try:
                 await self._append(batch)
@@ -237,9 +236,9 @@ class Trials:
             self._ended.append(trial)
 
     async def _has_time(self) -> bool:
-        """Wait until the event loop has time. Returns False if it has none for long."""
+        """Wait until the event loop has time, and the pace allows a trial. Returns False if that takes long."""
         for _ in range(LOOKS):
-            if await self._looked() < BUSY_S:
+            if await self._looked() < BUSY_S and self._pace.begins():
                 return True
             await asyncio.sleep(REST_S)
         return False
@@ -248,53 +247,9 @@ class Trials:
         for purpose in served.draws:
             self._dropped(purpose, reason)
 
-    def _dropped(self, purpose: str, reason: str) -> None:
-        self.dropped[purpose, reason] += 1
-        self._on_drop(purpose, reason)
-
-
-class Pace:
-    """Limits how many requests are drawn for trials while the process is busy."""
-
-    def __init__(self, now: Callable[[], float], used: Callable[[], float]) -> None:
-        """`used`: returns for how many seconds the process has worked."""
-        self._now = now
-        self._used = used
-        self._looked, self._used_then = now(), used()
-        self._busy_until = self._looked
-        self._filled = self._looked
-        self._room = float(BURST)
-
-    def count(self) -> None:
-        """Count a request."""
-        self._room = min(BURST, self._room + 1 / ONE_IN)
-
-    def allows(self) -> bool:
-        """Return whether one more request may be drawn, and count that it is."""
-        now = self._now()
-        if now - self._looked >= LOOK_S:
-            used = self._used()
-            if used - self._used_then > BUSY_SHARE * (now - self._looked):
-                self._busy_until = now + CALM_S
-            self._looked, self._used_then = now, used
-        self._room = min(BURST, self._room + (now - self._filled) * PER_S)
-        self._filled = now
-        if now < self._busy_until and self._room < 1:
-            return False
-        self._room = max(0.0, self._room - 1)
-        return True
-
-
-def _worked_s() -> float:
-    """Return for how long the main thread has run, or waited for a processor that others used.
-
-    Only Linux tells this. Elsewhere, the processor time of the process stands for it.
-    """
-    try:
-        run_ns, waited_ns, _ = Path("/proc/self/schedstat").read_text("ascii").split()
-    except (OSError, ValueError):
-        return time.process_time()
-    return (int(run_ns) + int(waited_ns)) / 1e9
+    def _dropped(self, purpose: str, reason: str, count: int = 1) -> None:
+        self.dropped[purpose, reason] += count
+        self._on_drop(purpose, reason, count)
 
 
 async def _one_round() -> float:

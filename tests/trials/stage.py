@@ -152,8 +152,8 @@ class Stage:
         self.trials.append(trial)
         self._changed.set()
 
-    def _dropped(self, *dropped: str) -> None:
-        self.drops.append((dropped[0], dropped[1]))
+    def _dropped(self, purpose: str, reason: str, count: int) -> None:
+        self.drops += [(purpose, reason)] * count
         self._changed.set()
 
     @property

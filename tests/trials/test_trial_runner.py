@@ -23,7 +23,7 @@ from semroute.messages import ChatRequest, Text
 from semroute.providers.transport import Transport
 from semroute.record import Record, Trial, TrialPurpose
 from semroute.stores.memory import MemoryState
-from semroute.trials import trial_runner
+from semroute.trials import pace, trial_runner
 from semroute.trials.trial_runner import TrialMeans, Trials, trial_of
 
 ROUTES = """
@@ -129,11 +129,11 @@ async def test_a_request_that_is_not_drawn_keeps_no_answer(serving: InService) -
 
 async def test_a_full_queue_drops_and_counts(serving: InService, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trial_runner, "WAITING", 1)
-    dropped: list[tuple[str, str]] = []
+    dropped: list[tuple[str, str, int]] = []
     trials = trials_of(Kind(), Books(), on_drop=lambda *each: dropped.append(each))
     for _ in range(3):
         await answered(serving, trials, stream=False)
-    assert dropped == [("judge", "queue full")] * 2
+    assert dropped == [("judge", "queue full", 1)] * 2
     assert trials.dropped == {("judge", "queue full"): 2}
 
 
@@ -183,39 +183,16 @@ async def test_what_waits_at_a_stop_is_counted(serving: InService) -> None:
     assert trials.dropped == {("judge", "shutdown"): trial_runner.WORKERS + 2}
 
 
-def test_a_busy_process_draws_at_a_pace() -> None:
-    now, used, share = [0.0], [0.0], [1.0]
-    pace = trial_runner.Pace(lambda: now[0], lambda: used[0])
-
-    def drawn(requests: int, apart_s: float) -> int:
-        count = 0
-        for _ in range(requests):
-            now[0] += apart_s
-            used[0] += apart_s * share[0]
-            pace.count()
-            count += pace.allows()
-        return count
-
-    drawn(2000, 0.001)  # the first second shows that it is busy
-    assert drawn(20_000, 0.0005) == pytest.approx(10 * trial_runner.PER_S + 20_000 / trial_runner.ONE_IN, abs=3)
-    share[0] = 0.4
-    assert drawn(16_000, 0.0005) < 300, "it stays careful for a while"
-    drawn(4000, 0.001)
-    assert drawn(20_000, 0.0005) == 20_000, "all are drawn that should be"
-    share[0] = 0.6
-    drawn(2000, 0.001)
-    assert drawn(20_000, 0.0005) < 300
-
-
-async def test_what_is_not_drawn_because_of_the_pace_is_counted(
+async def test_a_busy_process_passes_requests_over_and_counts_them(
     serving: InService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trial_runner, "BURST", 3)
-    monkeypatch.setattr(trial_runner, "PER_S", 0.0)
+    monkeypatch.setattr(pace, "BURST", 3)
+    monkeypatch.setattr(pace, "PER_S", 0.0)
     moments, used = itertools.count(), itertools.count()  # a processor core all the time
-    dropped: list[tuple[str, str]] = []
+    dropped: list[tuple[str, str, int]] = []
+    kind = Kind()
     trials = trials_of(
-        Kind(),
+        kind,
         Books(),
         on_drop=lambda *each: dropped.append(each),
         now=lambda: float(next(moments)),
@@ -223,4 +200,31 @@ async def test_what_is_not_drawn_because_of_the_pace_is_counted(
     )
     for _ in range(5):
         await answered(serving, trials, stream=False)
-    assert dropped == [("judge", "pace")] * 2
+    await trials.write()
+    assert dropped == [("all", "pace", 2)]
+
+
+async def test_what_waited_before_the_process_got_busy_begins_at_the_pace(
+    serving: InService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trial_runner, "REST_S", 0.0)
+    monkeypatch.setattr(trial_runner, "LOOKS", 2)
+    monkeypatch.setattr(pace, "BURST", 2)
+    monkeypatch.setattr(pace, "PER_S", 0.0)
+    moment, gone = [0.0], asyncio.Event()
+    kind = Kind()
+    trials: Trials = trials_of(
+        kind,
+        Books(),
+        on_drop=lambda *_: gone.set() if trials.dropped.total() == 3 else None,
+        now=lambda: moment[0],
+        used=lambda: moment[0],
+    )
+    for _ in range(5):
+        await answered(serving, trials, stream=False)
+    moment[0] = 2.0
+    running = asyncio.create_task(trials.run())
+    await gone.wait()
+    running.cancel()
+    await asyncio.wait([running])
+    assert len(kind.served) == 2 and trials.dropped == {("judge", "busy"): 3}
