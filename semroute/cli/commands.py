@@ -327,6 +327,27 @@ for each in (replay, diff, sweep, suggest, drift, judge, shadow, learned):
     group.add_command(each)
 
 
+@group.command(
+    "prices",
+    epilog="""\b
+Examples:
+  semroute prices
+  semroute prices --update model_prices_and_context_window.json""",
+)
+@click.option("--update", type=FILE, help="Compare with this list: JSON in LiteLLM's format.")
+@routes_option
+@click.option("--dry-run", is_flag=True, help="Write nothing.")
+@click.option("--yes", is_flag=True, help="Write without a question.")
+@json_option
+def prices(**given: Any) -> None:
+    """Show the models' prices, and update them from a public list.
+
+    --update shows the prices that differ from the list, and asks before it writes them into the route files. Nothing
+    else in those files changes.
+    """
+    run("prices", given)
+
+
 @group.command("init", epilog="Example:  semroute init routes && semroute check routes")
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--force", is_flag=True, help="Overwrite these files if they exist.")

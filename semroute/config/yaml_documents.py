@@ -105,7 +105,7 @@ def parse(file: str, data: bytes, environ: Mapping[str, str]) -> YamlDocument:
         return _unreadable(document, _line(data, error.start), f"byte {error.start} is not UTF-8, expected UTF-8 text")
     numbers = _numbers(text)
     try:
-        node = _Loader(text).get_single_node()
+        node = compose(text)
         value = _Builder(document, environ, numbers).value(node, (), verbatim=False) if node else None
     except yaml.reader.ReaderError as error:
         return _unreadable(document, _line(data, error.position), f"not valid YAML: {error.reason}")
@@ -127,6 +127,11 @@ def parse(file: str, data: bytes, environ: Mapping[str, str]) -> YamlDocument:
         expected = "expected a mapping with keys such as `routes` and `models`"
         return _unreadable(document, 1, f"got {got(value)}, {expected}")
     return document._replace(value=value)
+
+
+def compose(text: str) -> Node | None:
+    """Return the nodes of a file, with their places in the text. None: it is empty. Raises `yaml.YAMLError`."""
+    return _Loader(text).get_single_node()
 
 
 def _is_too_deep(text: str, error: yaml.MarkedYAMLError) -> bool:

@@ -15,6 +15,7 @@ PACKAGE = Path(semroute.__file__).parent
 NO_DIALECTS = {
     ("api/path_aliases.py", "responses"),  # a part of a path
     ("config/bedrock_region.py", "bedrock"),  # an extra of the package
+    *((("config/price_list.py", name)) for name in ("anthropic", "bedrock", "gemini", "openai")),  # LiteLLM's vendors
     ("config/schema/providers.py", "openai"),  # what route files need not write
     ("providers/aws_signing.py", "bedrock"),  # a service of AWS
     ("providers/raw_forwarding.py", "bedrock"),  # a preset
