@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from semroute.access.meters import Meter
 from semroute.bases import Frozen
@@ -13,7 +14,7 @@ from semroute.decision import Decision
 from semroute.dialects.shared.finish_and_token_counts import MAX_TOKENS
 from semroute.messages import EMBEDDINGS, ChatRequest, Usage
 from semroute.record import Attempt
-from semroute.routing.pricing import cost_usd
+from semroute.routing.pricing import dearest_usd
 from semroute.stores.interfaces import to_pico
 
 GRADE_TOKENS = 200
@@ -49,7 +50,7 @@ def most(meter: Meter, config: Config, basis: CostBasis, decision: Decision, *mo
 
 def call(meter: Meter, config: Config, basis: CostBasis, decision: Decision, model_id: str) -> int:
     """Return the most that one answer of a model may take of a meter for USD or tokens, with its grading."""
-    amount = _tokens if meter.kind == "tokens" else _pico
+    amount = _tokens if meter.kind == "tokens" else partial(_pico, basis.request.params.service_tier)
     model, cascade = config.models[model_id], basis.policy.cascade
     usage = _usage(model, basis, decision)
     total = amount(model, usage) if meter.measures(model_id) else 0
@@ -72,18 +73,9 @@ def _usage(model: Model, basis: CostBasis, decision: Decision) -> Usage:
     each = min(asked, limit) if asked and limit else asked or limit or estimate.output_tokens
     if basis.request.endpoint == EMBEDDINGS:
         each = 0
-    return _dearest(model, estimate.input_tokens + basis.said_tokens, min(each * max(1, params.n or 1), MAX_TOKENS))
-
-
-def _dearest(model: Model, input_tokens: int, output_tokens: int) -> Usage:
-    """Return a usage in which all tokens are of the dearest kind."""
-    reasons = model.reasoning_price is not None and model.reasoning_price > model.output_price
-    writes = model.cache_write_price is not None and model.cache_write_price > model.input_price
     return Usage(
-        input_tokens=input_tokens,
-        cache_write_tokens=input_tokens if writes else 0,
-        output_tokens=output_tokens,
-        reasoning_tokens=output_tokens if reasons else 0,
+        input_tokens=estimate.input_tokens + basis.said_tokens,
+        output_tokens=min(each * max(1, params.n or 1), MAX_TOKENS),
     )
 
 
@@ -93,12 +85,12 @@ def _judged(
     """Return what grading one answer takes."""
     judges = [model] if checks.min_certainty is not None else []
     judges += [config.models[checks.judge.model]] if checks.judge is not None else []
-    read = usage.input_tokens + usage.output_tokens + GRADE_TOKENS
-    return sum(amount(judge, _dearest(judge, read, GRADE_TOKENS)) for judge in judges if meter.measures(judge.id))
+    read = Usage(input_tokens=usage.input_tokens + usage.output_tokens + GRADE_TOKENS, output_tokens=GRADE_TOKENS)
+    return sum(amount(judge, read) for judge in judges if meter.measures(judge.id))
 
 
-def _pico(model: Model, usage: Usage) -> int:
-    return to_pico(cost_usd(model, usage))
+def _pico(service_tier: str, model: Model, usage: Usage) -> int:
+    return to_pico(dearest_usd(model, usage.input_tokens, usage.output_tokens, service_tier))
 
 
 def _tokens(model: Model, usage: Usage) -> int:

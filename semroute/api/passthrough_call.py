@@ -185,7 +185,7 @@ class PassthroughAccount:
 
     def _cost_usd(self, model: Model, usage: Usage) -> Decimal:
         if self._told is None or not self._told.batch:
-            return cost_usd(model, usage)
+            return cost_usd(model, usage, ended=time.time())
         return batch_cost_usd(model, usage, preset_of(self.settings.preset, self.settings.base_url).batch_share)
 
     def _decision(self) -> Decision:

@@ -110,6 +110,6 @@ def _show_changes(found: PriceUpdate) -> None:
     console.print(told, markup=False, highlight=False)
     warn(f"{each.file}:{each.line}: {each.field} is left: {each.problem}" for each in found.changes if each.problem)
     warn(
-        f"{model}: costs more above {tokens:,} input tokens: `context_tokens: {tokens}` keeps prompts below that"
+        f"{model}: costs more above {tokens:,} input tokens: write `special_prices`, or `context_tokens: {tokens}`"
         for model, tokens in found.dearer.items()
     )

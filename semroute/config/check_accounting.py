@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 
 from msgspec.structs import asdict
@@ -10,7 +10,7 @@ from msgspec.structs import asdict
 from semroute.config.config import Draft
 from semroute.config.dialects import ECHO
 from semroute.config.problems import error, unknown, warning
-from semroute.config.schema.models import PriceEntry
+from semroute.config.schema.models import PriceEntry, SpecialPrices
 from semroute.errors import Problem
 
 PRICES = (
@@ -21,6 +21,7 @@ PRICES = (
     "output_price",
     "reasoning_price",
 )
+CONDITIONS = ("above_tokens", "service_tier", "hours")
 PRICE_DECIMALS = 6
 """Decimals of a price in USD per 1M tokens. With so many, the price of a token is a whole number of 10^-12 USD, the
 smallest unit of the log."""
@@ -37,9 +38,11 @@ def check_accounting(draft: Draft) -> Iterator[Problem]:
     for id_, model in draft.merged.models.items():
         flat = {field: getattr(model, field) for field in PRICES}
         yield from _check_prices(draft, f"models.{id_}", flat, model.prices)
+        yield from _check_special(draft, f"models.{id_}", model.special_prices)
         for place, deployment in enumerate(model.deployments):
             flat = {field: getattr(deployment, field) for field in PRICES}
             yield from _check_prices(draft, f"models.{id_}.deployments[{place}]", flat, deployment.prices or ())
+            yield from _check_special(draft, f"models.{id_}.deployments[{place}]", deployment.special_prices or ())
     yield from _check_unpriced(draft)
     yield from _check_budgets(draft)
 
@@ -53,6 +56,36 @@ def _check_prices(
         if any(since == earlier.since for earlier in entries[:index]):
             yield error(draft, f"{key}.prices[{index}].from", f"got {since} a second time, expected each day once")
         prices |= {f"prices[{index}].{field}": price for field, price in dated.items()}
+    yield from _check_amounts(draft, key, prices)
+
+
+def _check_special(draft: Draft, key: str, entries: tuple[SpecialPrices, ...]) -> Iterator[Problem]:
+    """Find special prices that are impossible, or that never hold because an earlier entry fits the same calls."""
+    for index, entry in enumerate(entries):
+        at = f"{key}.special_prices[{index}]"
+        yield from _check_amounts(draft, at, {field: getattr(entry, field) for field in PRICES})
+        conditions = {name: getattr(entry, name) for name in CONDITIONS if getattr(entry, name) is not None}
+        if not conditions:
+            yield error(draft, at, f"got no condition, expected {', '.join(f'`{name}`' for name in CONDITIONS)}")
+        begin, _, end = (entry.hours or "").partition("-")
+        if entry.hours is not None and begin == end:
+            yield error(draft, f"{at}.hours", f"got {entry.hours}, expected two different times")
+        for number, earlier in enumerate(entries[:index]):
+            if _covers(earlier, entry):
+                message = f"never holds, because special_prices[{number}] comes first and fits the same calls"
+                yield warning(draft, at, message, "unreachable", "put the entry with more conditions first")
+                break
+
+
+def _covers(earlier: SpecialPrices, entry: SpecialPrices) -> bool:
+    return (
+        (earlier.above_tokens or 0) <= (entry.above_tokens or 0)
+        and earlier.service_tier in (None, entry.service_tier)
+        and earlier.hours in (None, entry.hours)
+    )
+
+
+def _check_amounts(draft: Draft, key: str, prices: Mapping[str, Decimal | None]) -> Iterator[Problem]:
     for field, price in prices.items():
         if price is None:
             continue

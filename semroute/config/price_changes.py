@@ -48,7 +48,7 @@ class PriceUpdate(Frozen, frozen=True, kw_only=True):
     unlisted: tuple[str, ...]
     """Models that the list does not have."""
     dearer: Mapping[str, int]
-    """Models that cost more for long prompts, which `context_tokens` allows: above so many input tokens."""
+    """Models that cost more for long prompts, though the route files do not say so: above so many input tokens."""
 
 
 def compare(config: Config, prices: PriceList, texts: Mapping[str, str], today: datetime.date) -> PriceUpdate:
@@ -66,8 +66,8 @@ def compare(config: Config, prices: PriceList, texts: Mapping[str, str], today: 
         if not changes:
             same.append(model.id)
         found += changes
-        band = listed.band_tokens
-        if band is not None and (model.context_tokens is None or model.context_tokens > band):
+        band, window = listed.band_tokens, model.context_tokens
+        if band is not None and not model.special_prices and (window is None or window > band):
             dearer[model.id] = band
     return PriceUpdate(
         changes=tuple(_tried(config, each, texts, today) for each in found),

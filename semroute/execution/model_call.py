@@ -108,6 +108,8 @@ class Watch:
         self._sent = watch_sending()
         self.dropped: tuple[str, ...] = ()
         """What the request asks for but the model's dialect cannot express."""
+        self.service_tier = ""
+        """The tier that served the call. Empty: the provider does not say."""
 
     @property
     def elapsed_ms(self) -> float:
@@ -198,7 +200,7 @@ class Watch:
             self._permit.end("neither")
 
     def _account(self, attempt: Attempt) -> float:
-        cost = cost_usd(self.model, attempt.usage)
+        cost = cost_usd(self.model, attempt.usage, self.service_tier, time.time())
         attempt = msgspec.structs.replace(
             attempt, cost_usd=cost, first_token_ms=self._first_token_ms, dropped=self.dropped
         )
@@ -224,7 +226,7 @@ async def call_model(work: Work, model: Model, timeouts: Timeouts, attempts: lis
     except BaseException as left:  # the caller left, or this code has a defect: give back the place in any case
         watch.cancelled(left, estimate_usage(work, ()) if watch.sent else Usage())
         raise
-    watch.dropped = completion.dropped
+    watch.dropped, watch.service_tier = completion.dropped, completion.service_tier
     usage = completion.usage or estimate_usage(work, completion.parts)
     if completion.finish_reason == "content_filter" and only_declines(completion.parts):
         refusal = withheld(work.policy)

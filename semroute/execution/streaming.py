@@ -164,6 +164,7 @@ class OpenStream:
         elif chunk.parts:
             self._counted = False
         self._watch.dropped = chunk.dropped or self._watch.dropped
+        self._watch.service_tier = chunk.service_tier or self._watch.service_tier
         return chunk
 
     def _enough(self, hold: int | str, chunk: Chunk) -> bool:

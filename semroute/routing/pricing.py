@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import msgspec
 
 from semroute.bases import Frozen
-from semroute.config.schema.models import Model
+from semroute.config.schema.models import Model, SpecialPrices
 from semroute.config.schema.policies import Policy
 from semroute.decision import Belief, Estimate
 from semroute.messages import ChatRequest, Text, ToolCall, ToolResult, Usage
@@ -17,6 +18,8 @@ from semroute.messages import ChatRequest, Text, ToolCall, ToolResult, Usage
 BYTES_PER_TOKEN = 4
 IMAGE_TOKENS = 800
 MESSAGE_TOKENS = 4
+AUTO = "auto"
+"""A service tier that leaves the choice to the provider."""
 _MILLION = Decimal(1_000_000)
 
 
@@ -62,20 +65,62 @@ def _written(parameters: dict[str, Any]) -> str:
         return ""
 
 
-def cost_usd(model: Model, usage: Usage) -> Decimal:
-    """Return the exact cost of a call, in USD, at the model's flat prices. `Model.on` gives the prices of a day."""
-    input_price, output_price = model.input_price, model.output_price
+def cost_usd(model: Model, usage: Usage, service_tier: str = "", ended: float | None = None) -> Decimal:
+    """Return the exact cost of a call, in USD. `Model.on` gives the prices of a day.
+
+    `service_tier`: the tier that served it. `ended`: when it ended, in seconds since 1970. None: prices of some hours
+    do not count.
+    """
+    prices: Model | SpecialPrices = model
+    if model.special_prices:
+        prices = next((one for one in model.special_prices if _fits(one, usage, service_tier, ended)), model)
+    return _cost_usd(prices, usage)
+
+
+def _fits(prices: SpecialPrices, usage: Usage, service_tier: str, ended: float | None) -> bool:
+    if prices.above_tokens is not None and usage.input_tokens <= prices.above_tokens:
+        return False
+    if prices.service_tier is not None and prices.service_tier != service_tier:
+        return False
+    if prices.hours is None:
+        return True
+    if ended is None:
+        return False
+    begin, _, end = prices.hours.partition("-")
+    now = time.strftime("%H:%M", time.gmtime(ended))
+    return begin <= now < end if begin < end else now >= begin or now < end
+
+
+def dearest_usd(model: Model, input_tokens: int, output_tokens: int, service_tier: str = "") -> Decimal:
+    """Return the most that a call can cost. `service_tier`: the tier that it asks for, which it may not get."""
+    special = [one for one in model.special_prices if _possible(one, input_tokens, service_tier)]
+    usual = _dearest_usd(model, input_tokens, output_tokens)
+    return max([usual, *(_dearest_usd(one, input_tokens, output_tokens) for one in special)])
+
+
+def _dearest_usd(prices: Model | SpecialPrices, input_tokens: int, output_tokens: int) -> Decimal:
+    read = input_tokens * max(prices.input_price, prices.cache_write_price or Decimal(0))
+    return (read + output_tokens * max(prices.output_price, prices.reasoning_price or Decimal(0))) / _MILLION
+
+
+def _possible(prices: SpecialPrices, input_tokens: int, service_tier: str) -> bool:
+    within = prices.above_tokens is None or input_tokens > prices.above_tokens
+    return within and (prices.service_tier in (None, service_tier) or service_tier == AUTO)
+
+
+def _cost_usd(prices: Model | SpecialPrices, usage: Usage) -> Decimal:
+    input_price, output_price = prices.input_price, prices.output_price
     if not (usage.cached_tokens or usage.cache_write_tokens or usage.reasoning_tokens):  # as mostly
         return (usage.input_tokens * input_price + usage.output_tokens * output_price) / _MILLION
     fresh_tokens = max(0, usage.input_tokens - usage.cached_tokens - usage.cache_write_tokens)
     said_tokens = max(0, usage.output_tokens - usage.reasoning_tokens)
     millionths = (
         fresh_tokens * input_price
-        + usage.cached_tokens * _or(model.cached_input_price, input_price)
-        + (usage.cache_write_tokens - usage.cache_write_1h_tokens) * _or(model.cache_write_price, input_price)
-        + usage.cache_write_1h_tokens * _or(model.cache_write_1h_price, 2 * input_price)
+        + usage.cached_tokens * _or(prices.cached_input_price, input_price)
+        + (usage.cache_write_tokens - usage.cache_write_1h_tokens) * _or(prices.cache_write_price, input_price)
+        + usage.cache_write_1h_tokens * _or(prices.cache_write_1h_price, 2 * input_price)
         + said_tokens * output_price
-        + usage.reasoning_tokens * _or(model.reasoning_price, output_price)
+        + usage.reasoning_tokens * _or(prices.reasoning_price, output_price)
     )
     return millionths / _MILLION
 

@@ -376,6 +376,29 @@ models: {m: {provider: p, name: m%s}}
 
 
 @pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ("{input_price: 1, output_price: 1}", "got no condition, expected `above_tokens`, `service_tier`, `hours`"),
+        ("{hours: '7:00-8:00', input_price: 1, output_price: 1}", 'got "7:00-8:00"'),
+        ("{hours: '24:00-08:00', input_price: 1, output_price: 1}", 'got "24:00-08:00"'),
+        ("{hours: '08:00-08:00', input_price: 1, output_price: 1}", "got 08:00-08:00, expected two different times"),
+        ("{above_tokens: 0, input_price: 1, output_price: 1}", "got 0"),
+        ("{above_tokens: 9, input_price: -1, output_price: 1}", "input_price: got -1, expected a price of at least 0"),
+        ("{above_tokens: 9, output_price: 1}", "input_price"),
+        (
+            "{above_tokens: 9, input_price: 1, output_price: 1},"
+            " {above_tokens: 10, service_tier: x, input_price: 1, output_price: 1}",
+            "never holds, because special_prices[0] comes first and fits the same calls",
+        ),
+    ],
+)
+def test_special_prices_are_checked(read_files: Read, entry: str, message: str) -> None:
+    priced = f"{{provider: local, name: m, input_price: 1, special_prices: [{entry}]}}"
+    line = said(read_files(x=f"models: {{m: {priced}}}"))[0]
+    assert message in line and "models.m.special_prices[" in line
+
+
+@pytest.mark.parametrize(
     ("price", "count"),
     [
         ("", 1),

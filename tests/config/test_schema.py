@@ -71,7 +71,8 @@ def test_other_prices_are_invalid(price: object) -> None:
 
 
 def test_every_property_with_a_decimal_default_has_a_number() -> None:
-    defaults = {name: property_["default"] for name, property_ in properties() if name.endswith("_price")}
+    prices = ((name, property_) for name, property_ in properties() if name.endswith("_price"))
+    defaults = {name: property_["default"] for name, property_ in prices if "default" in property_}
     assert defaults == {
         "ModelEntry.input_price": 0,
         "ModelEntry.cached_input_price": None,
@@ -85,6 +86,10 @@ def test_every_property_with_a_decimal_default_has_a_number() -> None:
         "DeploymentSettings.cache_write_1h_price": None,
         "DeploymentSettings.reasoning_price": None,
         "DeploymentSettings.output_price": None,
+        "SpecialPrices.cached_input_price": None,
+        "SpecialPrices.cache_write_price": None,
+        "SpecialPrices.cache_write_1h_price": None,
+        "SpecialPrices.reasoning_price": None,
     }
 
 

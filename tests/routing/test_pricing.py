@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 
 from semroute.config.presets import PresetName, preset_of
-from semroute.config.schema.models import Model
+from semroute.config.schema.models import Model, SpecialPrices
 from semroute.config.schema.policies import Policy
 from semroute.messages import (
     ChatRequest,
@@ -25,6 +25,7 @@ from semroute.routing.pricing import (
     MESSAGE_TOKENS,
     batch_cost_usd,
     cost_usd,
+    dearest_usd,
     estimate,
     estimate_input_tokens,
 )
@@ -120,3 +121,65 @@ def test_a_batch_costs_its_share_of_the_price(
     priced = Model(id="m", provider="p", name="n", input_price=Decimal(1), output_price=Decimal(4), batch_share=own)
     usage = Usage(input_tokens=1000, output_tokens=1000)
     assert batch_cost_usd(priced, usage, preset_of(preset, address).batch_share) == Decimal(cost)
+
+
+LONG_FAST = SpecialPrices(above_tokens=1000, service_tier="priority", input_price=Decimal(8), output_price=Decimal(40))
+LONG = SpecialPrices(above_tokens=1000, input_price=Decimal(4), cached_input_price=Decimal(1), output_price=Decimal(15))
+FAST = SpecialPrices(service_tier="priority", input_price=Decimal(5), output_price=Decimal(25))
+NIGHT = SpecialPrices(hours="22:00-06:30", input_price=Decimal(1), output_price=Decimal(5))
+NOON = SpecialPrices(hours="12:00-12:01", input_price=Decimal(3), output_price=Decimal(5))
+SPECIAL = model("m", input_price=2, output_price=10, special_prices=(LONG_FAST, LONG, FAST, NIGHT, NOON))
+
+
+def at(hour: int, minute: int = 0, second: int = 0) -> float:
+    """Return a time on the first day of 1970, in UTC."""
+    return hour * 3600 + minute * 60 + second
+
+
+@pytest.mark.parametrize(
+    ("input_tokens", "tier", "ended", "price"),
+    [
+        (1000, "", None, 2),
+        (1001, "", None, 4),
+        (1001, "default", None, 4),
+        (1001, "priority", None, 8),
+        (1000, "priority", at(23), 5),
+        (1000, "", at(22), 1),
+        (1000, "", at(6, 29, 59), 1),
+        (1000, "", at(6, 30), 2),
+        (1000, "", at(21, 59, 59), 2),
+        (1000, "flex", at(3), 1),
+        (1000, "", at(12, 0, 59), 3),
+        (1000, "", at(12, 1), 2),
+        (1001, "", at(3), 4),
+    ],
+)
+def test_the_first_special_price_that_fits_holds_for_the_whole_call(
+    input_tokens: int, tier: str, ended: float | None, price: int
+) -> None:
+    cost = cost_usd(SPECIAL, Usage(input_tokens=input_tokens), tier, ended)
+    assert cost == Decimal(input_tokens * price) / 1_000_000
+
+
+def test_special_prices_have_cached_tokens_of_their_own() -> None:
+    usage = Usage(input_tokens=2000, cached_tokens=1500, output_tokens=100, reasoning_tokens=40)
+    assert cost_usd(SPECIAL, usage) == Decimal("0.005")  # 500 * 4 + 1500 * 1 + 100 * 15, in millionths
+
+
+@pytest.mark.parametrize(
+    ("input_tokens", "tier", "cost"),
+    [
+        (1000, "", "0.0035"),  # at noon
+        (1000, "priority", "0.0075"),
+        (1000, "auto", "0.0075"),
+        (2000, "", "0.0095"),
+        (2000, "auto", "0.02"),
+    ],
+)
+def test_the_most_that_a_call_can_cost(input_tokens: int, tier: str, cost: str) -> None:
+    most = dearest_usd(SPECIAL, input_tokens, 100, tier)
+    assert most == Decimal(cost)
+    usage = Usage(input_tokens=input_tokens, output_tokens=100)
+    for served in {"", "priority" if tier else ""}:
+        for ended in (None, *map(at, range(24))):
+            assert cost_usd(SPECIAL, usage, served, ended) <= most

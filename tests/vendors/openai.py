@@ -83,7 +83,7 @@ class OpenAIVendor(Vendor):
 
     def _event(self, body: dict[str, Any], choices: list[Any], usage: Any) -> bytes:
         head = {"id": "chatcmpl-vendor", "object": "chat.completion.chunk", "created": 1, "model": body["model"]}
-        return event({**head, "choices": choices, "usage": usage})
+        return event({**head, "service_tier": "default", "choices": choices, "usage": usage})
 
     def _check(self, path: str, headers: dict[str, str], body: dict[str, Any]) -> None:
         require("/chat/completions" in path, refused(404, f"no such path {path}"))

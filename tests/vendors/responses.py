@@ -91,6 +91,7 @@ class ResponsesVendor(Vendor):
             "incomplete_details": None,
             "model": body["model"],
             "output": output,
+            "service_tier": "default",
             "parallel_tool_calls": True,
             "tool_choice": "auto",
             "tools": [],

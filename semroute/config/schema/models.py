@@ -36,6 +36,29 @@ class PriceEntry(RouteFileStruct, frozen=True, kw_only=True):
     """Reasoning tokens. Not set: `output`."""
 
 
+class SpecialPrices(RouteFileStruct, frozen=True, kw_only=True):
+    """The prices of some calls, in USD per 1M tokens. They hold for the whole call if all of the conditions do."""
+
+    above_tokens: Annotated[int, Meta(gt=0)] | None = None
+    """For calls with more input tokens than this."""
+    service_tier: str | None = None
+    """For calls that the provider says it served in this tier, such as `priority` or `flex`."""
+    hours: Annotated[str, Meta(pattern=r"^([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d$")] | None = None
+    """For calls that end in these hours of a day in UTC, such as `16:30-00:30`. The last minute is not among them."""
+    input_price: Price
+    """Input tokens."""
+    cached_input_price: Price | None = None
+    """Input read from the provider's prompt cache. Not set: `input_price`."""
+    cache_write_price: Price | None = None
+    """Input written to the provider's prompt cache. Not set: `input_price`."""
+    cache_write_1h_price: Price | None = None
+    """Input written to it for an hour. Not set: twice `input_price`."""
+    output_price: Price
+    """Output tokens."""
+    reasoning_price: Price | None = None
+    """Reasoning tokens. Not set: `output_price`."""
+
+
 class DeploymentSettings(RouteFileStruct, frozen=True, kw_only=True):
     """One more place that serves a model. A field that is not set has the model's value."""
 
@@ -59,6 +82,8 @@ class DeploymentSettings(RouteFileStruct, frozen=True, kw_only=True):
     """USD per 1M reasoning tokens."""
     prices: tuple[PriceEntry, ...] | None = None
     """Prices that change on a day."""
+    special_prices: tuple[SpecialPrices, ...] | None = None
+    """Prices of long prompts, of service tiers and of some hours."""
     regions: tuple[Name, ...] | None = None
     """The regions that its data may go to, such as `eu`."""
     latency_ms: Positive | None = None
@@ -88,6 +113,8 @@ class ModelEntry(RouteFileStruct, frozen=True, kw_only=True):
     """USD per 1M reasoning tokens. Not set: `output_price`."""
     prices: tuple[PriceEntry, ...] = ()
     """Prices that change on a day. Before the first of these days the prices above hold."""
+    special_prices: tuple[SpecialPrices, ...] = ()
+    """Prices of long prompts, of service tiers and of some hours. The first that fits a call replaces those above."""
     batch_share: Fraction | None = None
     """What tokens cost in a batch, as a share of the model's prices. Not set: the share that the provider documents,
     such as 0.5 at OpenAI, or 1 if none is known."""
