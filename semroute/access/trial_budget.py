@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable
@@ -32,18 +33,27 @@ class TrialBudget:
         """`clock`: seconds since 1970. A budget begins anew each day, in UTC."""
         self._state = state
         self._clock = clock
+        self._freeing: set[asyncio.Task[None]] = set()
         self._told: dict[str, str] = {}
         """The budgets of which the log says that they are used up, each with the counter of that day."""
 
-    async def reserve(self, name: str, trial: str, usd_per_day: Decimal, most_usd: Decimal) -> TrialHold | None:
+    async def reserve(
+        self, name: str, trial: str, usd_per_day: Decimal, most_usd: Decimal, hold_s: float = HOLD_S
+    ) -> TrialHold | None:
         """Reserve the most that a trial can cost. None: the budget has no room for it, or cannot be read.
 
-        `name`: of the budget. `trial`: the id of the trial. Always call `settle` with the hold later.
+        `name`: of the budget. `trial`: the id of the trial. Always call `settle` with the hold later. `hold_s`: the
+        hold ends by itself after so many seconds.
         """
         counter, expires_at = trial_counter(name, now := self._clock()), day_end(now) + GRACE_S
         want = Want(counter, to_pico(most_usd), to_pico(usd_per_day), expires_at)
         try:
-            verdict = await self._state.reserve(trial, [want], HOLD_S)
+            verdict = await self._state.reserve(trial, [want], hold_s)
+        except asyncio.CancelledError:  # it may be reserved by now
+            task = asyncio.create_task(self.settle(TrialHold(trial, counter, expires_at), Decimal(0)))
+            self._freeing.add(task)
+            task.add_done_callback(self._freeing.discard)
+            raise
         except StoreError as error:
             log.warning("no trial is made, because its budget cannot be read: %s", error)
             return None

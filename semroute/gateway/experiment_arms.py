@@ -28,6 +28,8 @@ log = logging.getLogger("semroute.experiments")
 Stage = Literal["waiting", "running", "paused", "ended"]
 
 _USD = Meter(counter="", kind="usd", limit=0, name="")
+HOLD_S = 3600.0
+"""Seconds after which a reservation ends, if the caller left before the call began."""
 _DAY_S = 86_400.0
 _EPOCH = datetime.date(1970, 1, 1).toordinal()
 
@@ -102,7 +104,8 @@ class Experiments:
         basis = CostBasis(request=decided.request, policy=decided.choice.policy)
         calls = [call(_USD, config, basis, decided.decision, model) for model in decided.decision.plan]
         usd = to_usd(sum(calls) if basis.policy.cascade is not None else max(calls, default=0))
-        hold = await budget.reserve(experiment_budget(placed.experiment), f"{decided.request.id}:arm", limit, usd)
+        name = experiment_budget(placed.experiment)
+        hold = await budget.reserve(name, f"{decided.request.id}:arm", limit, usd, HOLD_S)
         if hold is None:
             self.pause(placed.experiment)
         return hold

@@ -207,6 +207,21 @@ async def test_a_spent_budget_sends_all_to_control_until_the_next_day(bench: Ben
     assert {(await bench.ask(f"user-{number}")).experiment for number in range(20)} == {"trial"}
 
 
+async def test_a_caller_who_leaves_before_the_call_holds_the_budget_for_an_hour_at_most(bench: Bench) -> None:
+    bench.serve(HALVES % ", budget_usd_per_day: 0.0003")
+    for number in range(40):
+        request = ChatRequest(
+            id=f"left-{number:023x}",
+            messages=(Message(role="user", parts=(Text(text="hello"),)),),
+            params=Params(user=f"user-{number}", max_tokens=100),
+        )
+        await bench.gateway.open(request, Caller(id="k"))
+    budget = TrialBudget(bench.state, bench.clock)
+    assert await budget.spent_usd("experiment:trial") > 0
+    bench.clock.now += 3601
+    assert await budget.spent_usd("experiment:trial") == 0
+
+
 async def test_a_refused_request_is_decided_again_by_control(bench: Bench) -> None:
     bench.serve(HALVES % ", budget_usd_per_day: 0")
     for number in range(10):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from decimal import Decimal
 from typing import Any
 
@@ -102,3 +103,17 @@ async def test_a_budget_of_trials_is_exact(state: SharedState, clock: Clock) -> 
     assert await budget.reserve("judge", "w/c:judge", Decimal(1), Decimal("0.000001")) is None
     clock.now += 86_400
     assert await budget.reserve("judge", "w/c:judge", Decimal(1), Decimal(1)) is not None, "a new day"
+
+
+async def test_a_caller_who_leaves_while_a_budget_is_asked_frees_it(state: SharedState, clock: Clock) -> None:
+    budget = TrialBudget(state, clock)
+    for number in range(6):
+        asking = asyncio.create_task(budget.reserve("judge", f"w/{number}:judge", Decimal(1), Decimal("0.7")))
+        for _ in range(number):
+            await asyncio.sleep(0)
+        asking.cancel()
+        await asyncio.wait([asking])
+        if not asking.cancelled() and (hold := asking.result()) is not None:
+            await budget.settle(hold, Decimal(0))
+        await asyncio.gather(*budget._freeing)
+        assert await budget.spent_usd("judge") == 0
