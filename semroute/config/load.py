@@ -20,11 +20,13 @@ from semroute.config.check_config import check
 from semroute.config.check_experiments import unusable_folders
 from semroute.config.config import Config, Draft
 from semroute.config.dials import with_swept
+from semroute.config.error_wording import quote
 from semroute.config.folder import RouteFiles, read_files
 from semroute.config.merge import merge
 from semroute.config.more_utterances import with_more_utterances
 from semroute.config.overlays import overlaid
 from semroute.config.presets import PRESETS
+from semroute.config.problems import warning
 from semroute.config.schema.matching import Abstain, EmbedderSettings, Swept, TierExemplars, Tuned
 from semroute.config.schema.models import DeploymentSettings, Model, ModelEntry, deployment_ids
 from semroute.config.schema.policies import Policy
@@ -92,6 +94,7 @@ def read_to_check(
     """Return the problems of a folder, and what of it further checks can look at."""
     files, day = read_files(folder), _day(today)
     draft, problems = _parse(files, environ, day)
+    problems += _problems_of_shadow(draft, environ, day)
     config = _whole(draft, problems, files, environ, day)
     if config is not None:
         return CheckedFolder(problems, config, config)
@@ -130,6 +133,17 @@ def _problems_of_arms(
             yield from errors
             broken[folder] = f"{len(errors)} errors, the first is {errors[0]}"
     yield from unusable_folders(draft, broken)
+
+
+def _problems_of_shadow(draft: Draft, environ: Mapping[str, str], today: datetime.date) -> Iterator[Problem]:
+    """Yield a warning if the folder of a shadow cannot be used. The service starts all the same."""
+    shadow = draft.merged.shadow
+    if shadow is None or isinstance(shadow.to, str):
+        return
+    _, found = _parse(read_files(Path(draft.folder, shadow.to.routes)), environ, today)
+    if errors := [problem for problem in found if problem.severity == "error"]:
+        told = f"got {quote(shadow.to.routes)}, which cannot be used, so the shadow decides nothing: {errors[0]}"
+        yield warning(draft, "shadow.to.routes", told, "unusable-folder", "mend that folder, or name another")
 
 
 def _whole(

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
+from semroute.config.load import read_to_check
 from semroute.config.schema.trial_settings import CandidateFolder, TrialScope
 from tests.config.reading import ROUTE, Read, sound
+
+MODELS = """
+providers: {echo: {dialect: echo}}
+models: {small: {provider: echo, name: x}}
+default: {models: [small]}
+"""
 
 
 def told(read_files: Read, text: str) -> list[str]:
@@ -62,3 +70,24 @@ def test_a_judge_of_the_shadow_needs_a_shadow(read_files: Read) -> None:
     assert told(read_files, "judge: {model: small, pairwise: shadow}\nshadow: {to: large}\n") == []
     [broken] = told(read_files, "judge: {model: small, pairwise: shadow}\nshadow: [large]\n")
     assert broken.startswith("error: $.shadow: ")
+
+
+def test_a_folder_of_a_shadow_that_cannot_be_used_is_a_warning(tmp_path: Path) -> None:
+    served, candidate = tmp_path / "routes", tmp_path / "next"
+    served.mkdir()
+    (served / "a.yaml").write_text(f"{ROUTE}{MODELS}shadow: {{to: {{routes: ../next}}}}\n")
+
+    def said() -> list[str]:
+        checked = read_to_check(served, {})
+        assert checked.config is not None, "the service starts all the same"
+        return [str(problem) for problem in checked.problems if problem.code == "unusable-folder"]
+
+    [missing] = said()
+    assert '$.shadow.to.routes: got "../next", which cannot be used, so the shadow decides nothing' in missing
+    assert "no such folder" in missing and "a.yaml:" in missing
+    candidate.mkdir()
+    (candidate / "b.yaml").write_text(f"{ROUTE}{MODELS}".replace("echo, n", "nobody, n"))
+    [broken] = said()
+    assert "b.yaml:" in broken
+    (candidate / "b.yaml").write_text(f"{ROUTE}{MODELS}")
+    assert said() == []
