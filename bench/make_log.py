@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import os
 import random
-import resource
 import subprocess
 import sys
 import time
@@ -199,14 +198,18 @@ def _feedback(route: str | None, truth: str | None, draw: random.Random) -> Feed
 
 def commands(folder: Path) -> Iterator[list[str]]:
     """Yield the commands to run."""
-    log = f"sqlite:///{folder / 'log.db'}"
-    yield ["replay", log, "--routes", str(folder / "routes")]
-    yield ["replay", log, "--routes", str(folder / "candidate"), "--html", str(folder / "replay.html")]
+    log, routes, candidate = f"sqlite:///{folder / 'log.db'}", str(folder / "routes"), str(folder / "candidate")
+    yield ["replay", log, "--routes", routes]
+    yield ["replay", log, "--routes", candidate, "--html", str(folder / "replay.html")]
+    yield ["diff", routes, candidate, "--log", log]
+    yield ["sweep", log, "--routes", routes, "--html", str(folder / "sweep.html")]
+    yield ["suggest", log, "--routes", routes]
+    yield ["drift", log]
     yield ["judge", log]
     yield ["shadow", log]
     yield ["export", str(folder / "log.jsonl")]
-    tune = ["tune", str(folder / "log.jsonl"), "--routes", str(folder / "routes"), "--dry-run"]
-    yield [*tune, "--max-false-abstain", "0.05"]
+    yield ["tune", str(folder / "log.jsonl"), "--routes", routes, "--dry-run", "--max-false-abstain", "0.05"]
+    yield ["report", "--by", "tier", "--days", "100"]
 
 
 def main() -> None:
@@ -222,11 +225,10 @@ def main() -> None:
         started = time.monotonic()
         environ = {**os.environ, "SEMROUTE_DATABASE_URL": f"sqlite:///{folder / 'log.db'}"}
         print(f"\n$ semroute {' '.join(command)}", flush=True)
-        subprocess.run([sys.executable, "-m", "semroute", *command], env=environ, check=False)
-        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-        print(
-            f"took {time.monotonic() - started:.1f} s; the most memory of any command so far: {peak:.0f} MB", flush=True
-        )
+        running = subprocess.Popen([sys.executable, "-m", "semroute", *command], env=environ)
+        _, status, used = os.wait4(running.pid, 0)
+        took = f"took {time.monotonic() - started:.1f} s and {used.ru_maxrss / 1024:.0f} MB at most"
+        print(f"{took}; exit code {os.waitstatus_to_exitcode(status)}", flush=True)
 
 
 if __name__ == "__main__":

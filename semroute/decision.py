@@ -165,9 +165,12 @@ class Decision(Frozen, frozen=True, kw_only=True):
     margin: float
     """Confidence of the best candidate minus that of the next."""
     model: str | None
-    """The first of the plan. None: none can be called."""
+    """The first of the plan. None: none can be called, or none is needed."""
     plan: tuple[str, ...]
     """Model ids in the order in which they are tried."""
+    answer: str | None = None
+    """The text that the route has ready, with its variables. No model is called then, and `plan` is empty. None: a
+    model answers."""
     plan_details: tuple[PlanEntry, ...] = ()
     """The models of `plan`, each with the reason for its place and what is expected of it."""
     rejected: dict[str, str]

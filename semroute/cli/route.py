@@ -103,7 +103,7 @@ def _show_details(decision: Decision, details: Details) -> None:
 
 
 def _show(decision: Decision, router: Router) -> None:
-    model = escape(decision.model or "no model")
+    model = escape(decision.model or ("its own answer" if decision.answer is not None else "no model"))
     console.print(f"[bold]{decision.route or 'default'}[/] -> [bold]{model}[/]", highlight=False)
     console.print(f"{decision.explanation}.", markup=False, highlight=False)
     table = Table(box=None, pad_edge=False, expand=True)
@@ -126,7 +126,10 @@ def _show(decision: Decision, router: Router) -> None:
             console.print(f"calibrated thresholds: {router.threshold_claim}", markup=False, highlight=False)
     if decision.details is not None:
         _show_details(decision, decision.details)
-    console.print(f"plan: {', then '.join(decision.plan) or 'none'}", markup=False, highlight=False)
+    if decision.answer is not None:
+        console.print(f"answer: {decision.answer}", markup=False, highlight=False)
+    else:
+        console.print(f"plan: {', then '.join(decision.plan) or 'none'}", markup=False, highlight=False)
     for left_out, reason in decision.rejected.items():
         console.print(f"left out: {left_out} ({reason})", markup=False, highlight=False)
     for provider in router.config.providers.values():

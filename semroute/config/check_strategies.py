@@ -5,12 +5,15 @@ from __future__ import annotations
 import datetime
 from collections.abc import Iterator
 
+from semroute.config.answer_variables import unknown_variables
 from semroute.config.check_experiments import overlay_policies
 from semroute.config.config import Draft
+from semroute.config.error_wording import quote
 from semroute.config.json_schemas import SchemaFaultError, usable
 from semroute.config.problems import check_pattern, error, incomplete, nameless, names, uncertain, unknown, warning
 from semroute.config.schema.models import ModelEntry, deployment_ids
 from semroute.config.schema.policies import Cascade, Checks, Difficulty, Learn, Policy
+from semroute.config.schema.routes import CannedAnswer, Route
 from semroute.errors import Problem
 
 MAX_PRICE_AGE_DAYS = 180
@@ -26,11 +29,26 @@ def check_strategies(draft: Draft, today: datetime.date) -> Iterator[Problem]:
     for route in draft.merged.routes:
         if route.output is not None and route.output.json_schema is not None:
             yield from _check_schema(draft, f"routes.{route.name}.output.json_schema", route.output.json_schema)
+        yield from _check_answer(draft, route)
     classifier = draft.merged.classifier
     if classifier is not None:
         yield from unknown(draft, "models", {"classifier.model": classifier.model})
         places = {f"classifier.routes[{index}]": name for index, name in enumerate(classifier.routes)}
         yield from unknown(draft, "routes", places)
+
+
+def _check_answer(draft: Draft, route: Route) -> Iterator[Problem]:
+    """Find answers of routes that cannot be given."""
+    if route.answer is None:
+        return
+    key = f"routes.{route.name}.answer"
+    text = route.answer.text if isinstance(route.answer, CannedAnswer) else route.answer
+    if route.output is not None:
+        yield error(draft, key, "got an answer for a route with `output`, expected only one of them")
+    if not text.strip():
+        yield error(draft, key, f"got {quote(text)}, expected a text that is not empty")
+    for name in unknown_variables(text):
+        yield error(draft, key, f"got {{{name}}}, expected {{date}}, {{user}} or {{metadata.NAME}}")
 
 
 def check_price_dates(draft: Draft, today: datetime.date) -> Iterator[Problem]:

@@ -74,13 +74,13 @@ def savings(
     by_route: Counter[str] = Counter()
     for number, row in enumerate(rows, start=1):
         decision = decided.get(row.prompt) or decided.setdefault(row.prompt, router.route(row.prompt))
-        if decision.model is None:
+        if decision.model is None and decision.answer is None:
             raise NoModelError(decision.rejected)
         tokens = estimate_text_tokens(row.prompt) if row.input_tokens is None else row.input_tokens
         usage = Usage(input_tokens=tokens, output_tokens=row.output_tokens)
         before += cost_usd(models[name], usage)
-        after += cost_usd(models[decision.model], usage)
-        by_model[decision.model] += 1
+        after += cost_usd(models[decision.model], usage) if decision.model is not None else 0
+        by_model[decision.model or "-"] += 1
         by_route[decision.route or "-"] += 1
         if progress is not None:
             progress(number, len(rows))

@@ -23,9 +23,13 @@ from semroute.execution.output_contract import Contract
 from semroute.execution.streaming import ContinuedStream, OpenStream, first_stream
 from semroute.gateway.gathering import RequestContext
 from semroute.gateway.recording import Account
-from semroute.messages import CHAT, Chunk, Completion
+from semroute.messages import CHAT, Chunk, Completion, Text, Usage
 from semroute.router import Decided
+from semroute.routing.canned_answers import written
 from semroute.routing.policy import away_reason, is_too_long
+
+CANNED = "semroute"
+"""What stands for the model of an answer that a route has ready."""
 
 
 class Means(NamedTuple):
@@ -51,6 +55,7 @@ class Call:
         """The deadlines of each call to a model."""
         # Only a chat has an answer in text, which can be checked.
         is_chat = account.request.endpoint == CHAT
+        is_chat = is_chat and account.decision.answer is None
         self._cascade = self._policy.cascade if is_chat else None
         route = arrival.config.routes.get(decided.decision.route or "")
         self._output = route.output if route is not None and is_chat else None
@@ -76,7 +81,7 @@ class Call:
         account = self.account
         try:
             account.begin()
-            completion = await self._whole(await self._work())
+            completion = await self._canned() or await self._whole(await self._work())
         except BaseException as error:
             account.fail(error)
             raise
@@ -91,6 +96,9 @@ class Call:
         account = self.account
         try:
             account.begin()
+            if (ready := await self._canned()) is not None:
+                account.costs_known = True
+                return Chunks(account, Whole(ready))
             work = await self._work()
             if not self.held:
                 return Chunks(account, await first_stream(work, account.attempts))
@@ -100,6 +108,15 @@ class Call:
         except BaseException as error:
             account.fail(error)
             raise
+
+    async def _canned(self) -> Completion | None:
+        """Return the answer that the route has ready. None: a model must answer."""
+        answer = self.account.decision.answer
+        if answer is None:
+            return None
+        await self._admit(("requests",))
+        text = written(answer, self.request, self._arrival.at)
+        return Completion(parts=(Text(text=text),), finish_reason="stop", usage=Usage(), model=CANNED)
 
     async def _whole(self, work: Work) -> Completion:
         """Return a whole answer: the first one, or the first one that passes the checks of the cascade."""

@@ -202,7 +202,7 @@ class Account:
         baseline, saved = config.models.get(config.baseline), Decimal(0)
         answered = self._outcome == "ok" or (self._outcome == "running" and self.costs_known)
         if answered and baseline is not None:
-            saved = saved_usd(baseline, Usage() if chosen is None else chosen.usage, cost_usd(attempts))
+            saved = saved_usd(baseline, _used(self.decision, chosen), cost_usd(attempts))
         return Record(
             request_id=self.request.id,
             decision=self.decision,
@@ -274,3 +274,10 @@ def text_of(answer: Sequence[Part]) -> str:
 def _halves(values: Floats) -> bytes:
     """Return numbers as float16, little-endian."""
     return values.astype("<f2").tobytes() if values.size else b""
+
+
+def _used(decision: Decision, chosen: Attempt | None) -> Usage:
+    """Return the tokens of an answer. If the route had it ready, they are what a model would have used."""
+    if decision.answer is not None:
+        return Usage(input_tokens=decision.estimate.input_tokens, output_tokens=decision.estimate.output_tokens)
+    return Usage() if chosen is None else chosen.usage

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
+from decimal import Decimal
 
 from msgspec.structs import replace
 
@@ -16,14 +17,15 @@ from semroute.bases import Frozen
 from semroute.config.config import Config
 from semroute.config.error_wording import MAX_NAME_CHARS
 from semroute.config.schema.policies import Difficulty, Policy
-from semroute.decision import Candidate, Decision, Match, Reason, Signals, ThresholdSource
+from semroute.decision import Candidate, Decision, Estimate, Match, Reason, Signals, ThresholdSource
 from semroute.errors import RequestError, UnknownModelError, UnknownRouteError
 from semroute.messages import ChatRequest
+from semroute.routing.canned_answers import canned_answer
 from semroute.routing.difficulty import Reading, Standing, assess
 from semroute.routing.facts import Facts
 from semroute.routing.learned_gain import Gain
 from semroute.routing.policy import Plan, Terms, expected_quality, make_plan, pinned_plan, resolve
-from semroute.routing.pricing import estimate
+from semroute.routing.pricing import estimate, estimate_text_tokens
 from semroute.routing.rule_matching import incomparable, narrowing_rules, targeting_rule
 from semroute.routing.substitute import with_substitutes
 
@@ -204,11 +206,16 @@ def decide(
 
     `reading`: what the prompt's embedding says. None: it was not needed. `gain`: what was learned. None: nothing.
     """
+    route = config.routes.get(choice.route) if choice.route is not None else None
+    if route is not None and route.answer is not None:
+        confidence = _own_confidence(choice)
+        if (answer := canned_answer(route, request, confidence)) is not None:
+            return _canned(config, request, facts, choice, answer)
     rules = narrowing_rules(config.rules, facts) if config.rules else ()
     policy = _policy(config, request, choice)
     models = resolve(choice.models, config.models)
     asked_by_name = choice.reason == "pinned" and choice.route is None
-    output = config.routes[choice.route].output if choice.route is not None else None
+    output = route.output if route is not None else None
     if output is not None and not asked_by_name:
         facts = replace(facts, json_schema=facts.json_schema or output.json_schema is not None)
     plain = asked_by_name or policy.difficulty is None
@@ -259,6 +266,42 @@ def decide(
         propensity=plan.propensity,
         explored=plan.instead_of is not None,
         instead_of=plan.instead_of,
+    )
+
+
+def _own_confidence(choice: Choice) -> float | None:
+    """Return how sure it is that this turn belongs to the route. 0: only the conversation does. None: something else
+    than a match led to the route.
+    """
+    if choice.reason not in ("semantic", "sticky"):
+        return None
+    compared = choice.compared
+    best = compared.candidates[0].route if compared.candidates else None
+    return compared.confidence if best == choice.route and compared.confidence >= compared.threshold else 0.0
+
+
+def _canned(config: Config, request: ChatRequest, facts: Facts, choice: Choice, answer: str) -> Decision:
+    """Return the decision to answer with a text that the route has ready."""
+    compared = choice.compared
+    tokens = estimate_text_tokens(answer)
+    return Decision(
+        id=request.id,
+        route=choice.route,
+        reason=choice.reason,
+        explanation=f"{choice.explanation}; the route has an answer of its own, so no model is called",
+        confidence=compared.confidence,
+        threshold=compared.threshold,
+        margin=compared.margin,
+        model=None,
+        plan=(),
+        answer=answer,
+        rejected={},
+        candidates=compared.candidates,
+        in_scope=compared.in_scope,
+        threshold_from=compared.threshold_from,
+        estimate=Estimate(input_tokens=facts.input_tokens, output_tokens=tokens, cost_usd=Decimal(0)),
+        config_version=config.version,
+        rule=choice.rule,
     )
 
 

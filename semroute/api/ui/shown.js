@@ -14,7 +14,7 @@ function headline(decision) {
   return h(
     "div",
     {},
-    h("p", { class: "headline" }, decision.route ?? "no route", " → ", decision.model ?? "no model can be called"),
+    h("p", { class: "headline" }, decision.route ?? "no route", " → ", decision.model ?? (decision.answer == null ? "no model can be called" : "its own answer")),
     h("p", {}, chips.flatMap((text) => [chip(text), " "]), decision.explanation),
     decision.not_compared.map((text) => h("p", { class: "small error" }, `not compared: ${text}`)),
   );

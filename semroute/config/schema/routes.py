@@ -24,6 +24,17 @@ class JsonContract(RouteFileStruct, frozen=True, kw_only=True):
     """The JSON Schema of the answer. Not set: any JSON."""
 
 
+class CannedAnswer(RouteFileStruct, frozen=True, kw_only=True):
+    """A text that answers every request of a route. No model is called."""
+
+    text: Name
+    """The answer. `{date}` is today's date in UTC, `{user}` the request's user, and `{metadata.NAME}` a field of its
+    metadata."""
+    threshold: Fraction | None = None
+    """The confidence that a match needs for this answer. With less, the route's models answer. Not set: the route's
+    threshold."""
+
+
 class Route(RouteFileStruct, frozen=True, kw_only=True):
     """An intent: what it looks like, and which models serve it."""
 
@@ -39,6 +50,9 @@ class Route(RouteFileStruct, frozen=True, kw_only=True):
     """The confidence that this route needs. Not set: as `abstain` says."""
     policy: Policy | None = None
     """The policy. Not set: the global one."""
+    answer: str | CannedAnswer | None = None
+    """A text that answers without a model. Requests for JSON, or for several answers, go to the models. Not set: the
+    models answer."""
     output: JsonContract | None = None
     """What every answer of this route must be. Not set: what the caller asks for."""
 

@@ -1,0 +1,47 @@
+"""Answers that a route has ready, so that no model is called. Pure."""
+
+from __future__ import annotations
+
+import datetime
+import re
+
+from semroute.config.answer_variables import METADATA, VARIABLE
+from semroute.config.schema.routes import CannedAnswer, Route
+from semroute.messages import CHAT, ChatRequest
+
+
+def canned_answer(route: Route, request: ChatRequest, confidence: float | None) -> str | None:
+    """Return the text that answers a request, with its variables. None: a model must answer.
+
+    `confidence`: that of the match. 0: the turn does not match. None: something else than a match led to the route.
+    """
+    answer = route.answer
+    if answer is None or request.endpoint != CHAT:
+        return None
+    params = request.params
+    if params.json_output or params.json_schema is not None or (params.n or 1) > 1:
+        return None
+    if confidence == 0:
+        return None
+    if isinstance(answer, CannedAnswer):
+        if confidence is not None and answer.threshold is not None and confidence < answer.threshold:
+            return None
+        return answer.text
+    return answer
+
+
+def written(text: str, request: ChatRequest, at: float) -> str:
+    """Return a canned answer with the values of its variables. `at`: now, in seconds since 1970."""
+
+    def value(found: re.Match[str]) -> str:
+        name = found[1]
+        if name == "date":
+            return datetime.datetime.fromtimestamp(at, datetime.UTC).date().isoformat()
+        if name == "user":
+            return request.params.user
+        if name.startswith(METADATA):
+            said = request.metadata.get(name.removeprefix(METADATA))
+            return "" if said is None else str(said)
+        return found[0]
+
+    return VARIABLE.sub(value, text)
