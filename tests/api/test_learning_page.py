@@ -217,10 +217,10 @@ def test_the_axis_of_a_share_ends_at_one(learner: Service, page: Page) -> None:
         found = response.json()
         known, open_ = {"value": 0.98, "low": 0.9, "high": 1.0}, {"value": None, "low": None, "high": None}
         for number, arm in enumerate(found["experiments"][0]["arms"]):
-            days = [{"day": f"2026-11-0{day}", "estimate": open_ if number else known} for day in (1, 2)]
-            for day in days:
-                day["difference"] = {"value": 0.9, "low": 0.5, "high": 1.0} if number else None
-            arm["metrics"]["quality"]["by_day"] = days
+            estimate, difference = (open_, {"value": 0.9, "low": 0.5, "high": 1.0}) if number else (known, None)
+            arm["metrics"]["quality"]["by_day"] = [
+                {"day": day, "estimate": estimate, "difference": difference} for day in ("2026-11-01", "2026-11-02")
+            ]
         route.fulfill(response=response, json=found)
 
     page.route("**/experiments", high)
