@@ -66,6 +66,7 @@ def _last(source: LoggedDecisions) -> float:
     with progress_bar("looking for the last request"):
         last = source.last_at()
     if last is None:
+        tell_torn(source)
         raise RequestError(f"{source.name}: got a log without rows, expected some to compare")
     return last + 0.001
 

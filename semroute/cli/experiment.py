@@ -12,7 +12,7 @@ import yaml
 from rich.table import Table
 
 from semroute import settings as settings_module
-from semroute.cli.output import console, folder_of, print_json
+from semroute.cli.output import console, folder_of, print_json, write_whole
 from semroute.config.config import Config
 from semroute.config.error_wording import did_you_mean, listed
 from semroute.config.load import load
@@ -65,7 +65,7 @@ def stop(name: str, adopt: str | None, routes: Path | None, as_json: bool) -> No
             target = folder / FILE
             text = overlay(config, name, adopt)
             check_free(target, config)
-            target.write_text(text, "utf-8")
+            write_whole(target, text)
         ended = store.end(name, STOPPED, adopt or "")
     if as_json:
         print_json({"experiment": name, "ended": ended, "adopted": adopt, "written": str(target) if target else None})

@@ -68,13 +68,37 @@ def _escape(text: str, more: str = "") -> str:
 def warn(lines: Iterable[str]) -> None:
     """Print warnings on standard error."""
     for line in lines:
-        errors.print(line, style="yellow", markup=False, highlight=False)
+        errors.print(line, style="yellow", markup=False, highlight=False, soft_wrap=True)
+
+
+def write_whole(file: Path, text: str) -> None:
+    """Write a file. If that fails, as on a full disk, the old content stays. Raises `OSError`, which names the file."""
+    target = file.resolve()  # a link stays a link
+    is_device = target.exists() and not target.is_file()  # such as /dev/stdout, which cannot be replaced
+    beside = target if is_device else target.with_name(f".{target.name}.new")
+    try:
+        beside.write_text(text, "utf-8")
+        if not is_device:
+            if target.exists():
+                beside.chmod(target.stat().st_mode)
+            beside.replace(target)
+    except OSError as error:
+        if not is_device:
+            beside.unlink(missing_ok=True)
+        raise OSError(error.errno, error.strerror, str(file)) from None
 
 
 def print_json(value: Any) -> None:
     """Print one JSON document, indented."""
     encoded = msgspec.json.Encoder(decimal_format="number").encode(value)
     click.echo(msgspec.json.format(encoded, indent=2))  # bytes: JSON is UTF-8, whatever the terminal is
+
+
+def write_report(file: Path, page: str, *, as_json: bool) -> None:
+    """Write a report as a page, after its figures were printed: they are not lost if the page cannot be written."""
+    write_whole(file, page)
+    if not as_json:
+        console.print(f"report: {file}", markup=False, highlight=False)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from rich.table import Table
 from semroute import settings as settings_module
 from semroute.cli.engine import EngineName, open_engine
 from semroute.cli.export import timestamp
-from semroute.cli.output import Bar, console, folder_of, print_json, progress_bar, warn
+from semroute.cli.output import Bar, console, folder_of, print_json, progress_bar, warn, write_report
 from semroute.learning.logged_decisions import open_log
 from semroute.learning.replay_log import Replay
 from semroute.learning.replay_page import exactness, figures, moved, page, share_rows
@@ -42,14 +42,12 @@ def command(
     with open_engine(engine, logged) as running, progress_bar("replaying") as progress:
         report = replay.run(Bar(progress), running)
     warn(report.torn_told)
-    if html is not None:
-        html.write_text(page(report), "utf-8")
     if as_json:
         print_json(report)
-        return
-    _show(report)
+    else:
+        _show(report)
     if html is not None:
-        console.print(f"report: {html}", markup=False, highlight=False)
+        write_report(html, page(report), as_json=as_json)
 
 
 def _show(report: ReplayReport) -> None:

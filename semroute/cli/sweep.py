@@ -14,7 +14,7 @@ from rich.table import Table
 from semroute import settings as settings_module
 from semroute.cli.engine import EngineName, open_engine
 from semroute.cli.export import timestamp
-from semroute.cli.output import Bar, console, folder_of, print_json, progress_bar, warn
+from semroute.cli.output import Bar, console, folder_of, print_json, progress_bar, warn, write_report, write_whole
 from semroute.cli.tune import check_free
 from semroute.config.config import Config
 from semroute.config.schema.matching import Swept
@@ -66,18 +66,16 @@ def command(
         )
     warn(report.torn_told)
     target = _write(folder / OVERLAY, router, report) if write else None
-    if html is not None:
-        html.write_text(page(report), "utf-8")
     if as_json:
         print_json({"written": None if target is None else str(target), "sweep": report})
-        return
-    _show(report)
-    if target is not None:
-        console.print(f"written: {target}", markup=False, highlight=False)
-    elif write:
-        console.print("nothing is written", highlight=False)
+    else:
+        _show(report)
+        if target is not None:
+            console.print(f"written: {target}", markup=False, highlight=False)
+        elif write:
+            console.print("nothing is written", highlight=False)
     if html is not None:
-        console.print(f"report: {html}", markup=False, highlight=False)
+        write_report(html, page(report), as_json=as_json)
 
 
 def _write(target: Path, router: Router, report: SweepReport) -> Path | None:
@@ -85,7 +83,7 @@ def _write(target: Path, router: Router, report: SweepReport) -> Path | None:
     [curve] = report.curves or [None]
     if curve is None or curve.best is None:
         return None
-    target.write_text(overlay(router.config, curve, report, router.embedder.fingerprint), "utf-8")
+    write_whole(target, overlay(router.config, curve, report, router.embedder.fingerprint))
     return target
 
 

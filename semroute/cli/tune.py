@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from semroute.cli.output import Bar, console, counted, folder_of, print_json, progress_bar, warn
+from semroute.cli.output import Bar, console, counted, folder_of, print_json, progress_bar, warn, write_whole
 from semroute.config.config import Config
 from semroute.config.yaml_documents import parse
 from semroute.errors import RequestError
@@ -38,7 +38,7 @@ def command(
     better = max_false_abstain is not None or tuning.accuracy_held_out > tuning.accuracy_before
     target = None if dry_run or not better else folder / OVERLAY
     if target is not None:
-        target.write_text(overlay(tuning, router.embedder.fingerprint, file.name), "utf-8")
+        write_whole(target, overlay(tuning, router.embedder.fingerprint, file.name))
     if as_json:
         print_json({"written": str(target) if target else None, "labels": labelled.counts, "tuning": tuning})
     else:

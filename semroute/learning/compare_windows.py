@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from semroute.bases import Frozen
+from semroute.config.error_wording import counted
 from semroute.errors import RequestError
 from semroute.learning import two_samples
 from semroute.learning.clusters import group, varied
@@ -127,8 +128,8 @@ def require_enough(reference: Sample, window: Sample) -> None:
     ):
         if sample.rows < LEAST_ROWS:
             raise RequestError(
-                f"{what} has {sample.rows} requests, expected at least {LEAST_ROWS}, {LEAST_ROWS - sample.rows} more: "
-                f"{advice}"
+                f"{what} has {counted(sample.rows, 'request')}, expected at least {LEAST_ROWS}, "
+                f"{LEAST_ROWS - sample.rows} more: {advice}"
             )
 
 

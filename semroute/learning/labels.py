@@ -105,8 +105,12 @@ def read_labelled(path: Path, router: Router, progress: Progress | None = None) 
     return reading.result(torn)
 
 
+class _NoRow(ValueError):
+    """A line holds JSON in which nobody wrote anything, such as a torn row of a log."""
+
+
 class _Reading:
-    """What was read so far."""
+    """What was read so far. A line that cannot be read is counted in a log, and refused in a file that people wrote."""
 
     def __init__(self, path: Path, router: Router) -> None:
         self._path = path
@@ -114,7 +118,7 @@ class _Reading:
         self._outcomes: list[Outcome] = []
         self._counts: Counter[str] = Counter()
         self._logged = 0
-        self._faults: list[str] = []
+        self._faults = TornRows()
 
     def take_line(self, number: int, line: bytes) -> None:
         """Read a line of JSON."""
@@ -125,11 +129,13 @@ class _Reading:
                 self._outcomes.append(_outcome(self._router, line))
                 self._counts["written"] += 1
         except UNREADABLE as error:
-            self._faults.append(f"{self._path}:{number}: got {why_unreadable(error, line)}; expected {EXPECTED}")
+            self._faults.add(f"{self._path}:{number}: got {why_unreadable(error, line)}; expected {EXPECTED}")
+        except _NoRow as error:
+            self._faults.add(f"{self._path}:{number}: {error}; expected {EXPECTED}")
         except ValueError as error:
             raise RequestError(f"{self._path}:{number}: {error}; expected {EXPECTED}") from None
-        if self._faults and not self._logged:
-            raise RequestError(self._faults[0])
+        if self._faults.count and self._counts["written"] and not self._logged:
+            raise RequestError(self._faults.told[0])
 
     def take_logged(self, row: LoggedDecision) -> None:
         """Take a row of a log, if its feedback says which route is right."""
@@ -153,8 +159,9 @@ class _Reading:
 
     def result(self, torn: TornRows) -> Labelled:
         """Return all that was read. Raises `RequestError` if it holds no label."""
-        told = [*torn.told, *self._faults]
-        counts = LabelCounts(**self._counts, torn=torn.count + len(self._faults))
+        torn = torn.merged(self._faults)
+        told = torn.told
+        counts = LabelCounts(**self._counts, torn=torn.count)
         if not counts.used and not self._logged:
             raise RequestError(told[0] if told else f"{self._path}: holds no rows")
         if not counts.used:
@@ -202,12 +209,18 @@ def _decided(decision: Decision | DecisionThen | _Logged, text: str, expected: s
     )
 
 
+def _is_written(fields: object) -> bool:
+    return isinstance(fields, dict) and not fields.keys().isdisjoint(_Line.__struct_fields__)
+
+
 def _outcome(router: Router, line: bytes) -> Outcome:
     fields: Any = msgspec.json.decode(line)
     if isinstance(fields, dict) and "candidates" in fields:  # the decision itself, as `/route` returns it
         fields = {"expected": fields.get("expected", msgspec.UNSET), "decision": fields}
     if wrong := first_complaint(fields, _Line):
-        raise ValueError(wrong)
+        raise ValueError(wrong) if _is_written(fields) else _NoRow(wrong)
+    if not _is_written(fields):
+        raise _NoRow("got no right route")
     row = msgspec.convert(fields, _Line)
     expected = row.route if row.expected is msgspec.UNSET and row.decision is None else row.expected
     if isinstance(expected, msgspec.UnsetType):

@@ -209,3 +209,28 @@ def test_an_experiment_that_ended_on_its_first_day(learner: Service, page: Page)
     estimates = page.get_by_role("img", name="cost a request by arm")
     expect(estimates.locator("text").filter(has_text=re.compile(r"^\d\d-\d\d$"))).to_have_count(1)
     expect(estimates.locator("g path.line[d*=L]")).to_have_count(2)
+
+
+def test_the_axis_of_a_share_ends_at_one(learner: Service, page: Page) -> None:
+    def high(route: Route) -> None:
+        response = route.fetch()
+        found = response.json()
+        known, open_ = {"value": 0.98, "low": 0.9, "high": 1.0}, {"value": None, "low": None, "high": None}
+        for number, arm in enumerate(found["experiments"][0]["arms"]):
+            estimate, difference = (open_, {"value": 0.9, "low": 0.5, "high": 1.0}) if number else (known, None)
+            arm["metrics"]["quality"]["by_day"] = [
+                {"day": day, "estimate": estimate, "difference": difference} for day in ("2026-11-01", "2026-11-02")
+            ]
+        route.fulfill(response=response, json=found)
+
+    page.route("**/experiments", high)
+    page.goto(f"{learner.url}/ui#learn/experiments")
+    estimates = page.get_by_role("img", name="quality by arm")
+    expect(estimates.locator("text").filter(has_text="1.000")).to_have_count(1)
+    difference = page.get_by_role("img", name="difference from today")
+    expect(difference.locator("text").filter(has_text="+1.000")).to_have_count(1)
+    for picture in (estimates, difference):
+        figures = [text for text in picture.locator("text").all_text_contents() if re.fullmatch(r"[+-]?\d\.\d+", text)]
+        assert len(figures) == 3
+        assert max(map(float, figures)) == 1.0
+    expect(estimates.locator("g path.line")).to_have_count(1)  # nothing is known of the other arm

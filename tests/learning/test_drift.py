@@ -159,6 +159,14 @@ def test_an_empty_log(tmp_path: Path) -> None:
     assert "got a log without rows" in str(done.exception)
 
 
+def test_a_log_of_which_no_row_can_be_read(tmp_path: Path) -> None:
+    file = tmp_path / "log.jsonl"
+    file.write_text('{"id": "1", "decision"\n')
+    done = run(file)
+    assert "got a log without rows" in str(done.exception)
+    assert f"{file}:1: got" in done.stderr
+
+
 def test_a_large_window_is_sampled_with_the_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log = write(tmp_path / "log.jsonl", rows(drift=True))
     monkeypatch.setattr("semroute.learning.drift_windows.MOST_ROWS", 150)

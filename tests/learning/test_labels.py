@@ -18,6 +18,7 @@ from semroute.errors import RequestError
 from semroute.evaluation.gain_training import read_labels
 from semroute.evaluation.measure import read_rows
 from semroute.learning.labels import ANOTHER, read_labelled
+from semroute.learning.logged_decisions import MAX_TOLD
 from semroute.stores.connect import open_database
 from semroute.stores.decision_log import SqlLog
 from semroute.stores.interfaces import Feedback, Query
@@ -153,3 +154,30 @@ def test_who_reads_other_files_says_what_a_log_is_for(
 ) -> None:
     with pytest.raises(RequestError, match=r"log\.jsonl:1: got a logged decision, which `semroute tune` and"):
         read(logged(router, tmp_path, ROWS))
+
+
+@pytest.mark.parametrize("torn", ["null", "[]", "{}", '"text', '{"id": "5", "decision": {}, "scores": null}'])
+@pytest.mark.parametrize("place", [0, 3])
+def test_a_torn_row_is_told_wherever_it_is_in_a_log(router: Router, tmp_path: Path, torn: str, place: int) -> None:
+    file = logged(router, tmp_path, ROWS)
+    lines = file.read_text().splitlines()
+    file.write_text("\n".join([*lines[:place], torn, *lines[place:]]) + "\n")
+    found = read_labelled(file, router)
+    assert (found.counts.torn, found.counts.used) == (1, 4)
+    assert found.torn[0].startswith(f"{file}:{place + 1}: ")
+
+
+def test_a_mistake_in_a_file_that_people_wrote_is_refused(router: Router, tmp_path: Path) -> None:
+    file = tmp_path / "eval.jsonl"
+    for lines in (['{"text": "x", "route"', f'{{"text": "{RAIN}", "route": "weather"}}'], ["null"], ["{}"]):
+        file.write_text("\n".join(lines) + "\n")
+        with pytest.raises(RequestError, match=":1: "):
+            read_labelled(file, router)
+
+
+def test_many_torn_rows_are_counted_and_few_are_told(router: Router, tmp_path: Path) -> None:
+    file = logged(router, tmp_path, ROWS)
+    file.write_text(file.read_text() + "null\n" * 500)
+    found = read_labelled(file, router)
+    assert found.counts.torn == 500
+    assert len(found.torn) == MAX_TOLD

@@ -8,14 +8,15 @@ const [LEFT, RIGHT, TOP, BOTTOM] = [54, 10, 10, 24];
 /**
  * Draw lines. `series`: `{name, points: [{x, y, low, high, moved, told}], colour}`; a point with `y` null is left out,
  * and `low` and `high` draw a band, or an upright line if only one point has them. `level`: `{y, name}` draws a dashed line across. `here`: marks this x.
+ * `bounds`: `[least, most]` that `y` can be; the axis does not go beyond. Not set: figures above 0 stay above it.
  * `x`, `y`: make texts of the figures at the axes. `xs`: where the x axis has figures; not set: three of the points.
  */
-export function lines(name, { series, level, here, x, y, xs }) {
+export function lines(name, { series, level, here, bounds, x, y, xs }) {
   const every = series.flatMap(({ points }) => points).filter((point) => point.y !== null);
   if (!every.length) return h("p", { class: "muted small" }, `${name}: nothing to draw`);
   const across = extent(every.map((point) => point.x));
   const heights = every.flatMap(({ y: value, low, high }) => [value, low ?? value, high ?? value]);
-  const up = padded(extent(level ? [...heights, level.y] : heights));
+  const up = padded(extent(level ? [...heights, level.y] : heights), bounds);
   const px = (value) => LEFT + ((value - across[0]) / (across[1] - across[0] || 1)) * (WIDTH - LEFT - RIGHT);
   const py = (value) => HEIGHT - BOTTOM - ((value - up[0]) / (up[1] - up[0])) * (HEIGHT - TOP - BOTTOM);
   const ticks = [0, 0.5, 1].map((share) => up[0] + share * (up[1] - up[0]));
@@ -48,7 +49,7 @@ function drawn({ points, name }, colour, px, py) {
     {},
     band ? s("path", { class: `${colour} band`, d: band }) : null,
     banded.length === 1 ? s("path", { class: `${colour} line`, d: `M${edge("low", banded)}L${edge("high", banded)}` }) : null,
-    s("path", { class: `${colour} line`, d: `M${edge("y", known).join("L")}` }),
+    known.length ? s("path", { class: `${colour} line`, d: `M${edge("y", known).join("L")}` }) : null,
     known.map((point) =>
       s("circle", { class: point.moved ? "moved" : colour, cx: px(point.x), cy: py(point.y), r: point.moved ? 4.5 : 3 }, s("title", {}, point.told ?? `${name}: ${point.y}`))),
   );
@@ -56,7 +57,8 @@ function drawn({ points, name }, colour, px, py) {
 
 const extent = (values) => [Math.min(...values), Math.max(...values)];
 
-function padded([low, high]) {
+/** Leave room around a span. Bounds give way to figures that are beyond them. */
+function padded([low, high], [least, most] = [low >= 0 ? 0 : -Infinity, Infinity]) {
   const room = (high - low) * 0.1 || Math.abs(high) * 0.1 || 0.01;
-  return [low >= 0 ? Math.max(0, low - room) : low - room, high + room];
+  return [Math.max(low - room, Math.min(low, least)), Math.min(high + room, Math.max(high, most))];
 }

@@ -89,7 +89,7 @@ function charts(known) {
       "div",
       {},
       h("h3", {}, means ? what : `${what}: distance from the reference`),
-      lines(what, { series: [{ name: what, points: told, colour: 0 }], level: means ? { y: points[0].change.before, name: "reference" } : undefined, x: day, y: format }),
+      lines(what, { series: [{ name: what, points: told, colour: 0 }], bounds: shares(what) ? [0, 1] : undefined, level: means ? { y: points[0].change.before, name: "reference" } : undefined, x: day, y: format }),
     );
   });
   return wanted.length > MOST_CHARTS ? [...drawn, h("p", { class: "muted small" }, `and ${wanted.length - MOST_CHARTS} more`)] : drawn;

@@ -71,6 +71,7 @@ function cell(name, metric) {
 }
 
 const SCORES = ["quality", "judged"];
+const SHARES = [...SCORES, "error_rate", "abstention_rate"];
 
 /** Return what tells a difference from control: as a part of it, as points of a share, or as a score. */
 const gap = (name) => (value) => {
@@ -94,16 +95,17 @@ function overTime({ arms, control }) {
       .map((one) => ({ x: at(one.day), y: one[key].value, low: one[key].low, high: one[key].high, told: `${arm.name}, ${one.day}: ${(key === "difference" ? gap : format)(name)(one[key].value ?? 0)}` })),
   });
   const axis = { x: (place) => days[place]?.slice(5) ?? "" };
+  const bounds = (least) => (SHARES.includes(name) ? [least, 1] : undefined);
   const others = arms.filter((arm) => !arm.is_control);
   return h(
     "div",
     { class: "charts" },
-    h("div", {}, h("h3", {}, `${FIGURES[name]} by arm, from all days so far`), lines(`${FIGURES[name]} by arm`, { series: arms.map((arm) => line(arm, "estimate")), ...axis, y: format(name) })),
+    h("div", {}, h("h3", {}, `${FIGURES[name]} by arm, from all days so far`), lines(`${FIGURES[name]} by arm`, { series: arms.map((arm) => line(arm, "estimate")), bounds: bounds(0), ...axis, y: format(name) })),
     h(
       "div",
       {},
       h("h3", {}, `difference from ${control}${RELATIVE.includes(name) ? ", as a part of it" : ""}`),
-      lines(`difference from ${control}`, { series: others.map((arm) => line(arm, "difference")), level: { y: 0, name: "no difference" }, ...axis, y: (value) => gap(name)(value).replace(" points", "") }),
+      lines(`difference from ${control}`, { series: others.map((arm) => line(arm, "difference")), level: { y: 0, name: "no difference" }, bounds: bounds(-1), ...axis, y: (value) => gap(name)(value).replace(" points", "") }),
     ),
   );
 }
