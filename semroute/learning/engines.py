@@ -66,14 +66,14 @@ class Tally(msgspec.Struct, kw_only=True):
     rows: int = 0
     """The rows that were read, without the torn ones."""
     torn: TornRows = msgspec.field(default_factory=TornRows)
-    last_id: str | None = None
-    """The id of the last row. None: there was none."""
+    last_place: str | None = None
+    """Where the last row stands. None: there was none."""
 
     def merge(self, later: Self) -> None:
         """Add the tally of rows that came later in the log."""
         self.rows += later.rows
         self.torn = self.torn.merged(later.torn)
-        self.last_id = later.last_id or self.last_id
+        self.last_place = later.last_place or self.last_place
 
 
 SomeTally = TypeVar("SomeTally", bound=Tally)
@@ -84,7 +84,7 @@ class Stretch(NamedTuple, Generic[SomeTally]):
 
     log: LoggedDecisions
     tally: SomeTally | None = None
-    """The tally of the rows that were read before, up to `tally.last_id`. None: begin with the first row."""
+    """The tally of the rows that were read before, up to `tally.last_place`. None: begin with the first row."""
 
 
 class TallyRows(NamedTuple, Generic[SomeTally]):
@@ -101,10 +101,10 @@ class TallyRows(NamedTuple, Generic[SomeTally]):
         log = stretch.log
         tally = self.begin() if stretch.tally is None else stretch.tally
         before = tally.torn if isinstance(log.source, str) else TornRows()  # a file is read again from its first row
-        for batch in batches(log.read(self.query, after=tally.last_id)):
+        for batch in batches(log.read(self.query, after=tally.last_place)):
             self.add(tally, batch)
             tally.rows += len(batch)
-            tally.last_id, tally.torn = batch[-1].id, before.merged(log.torn)
+            tally.last_place, tally.torn = batch[-1].place, before.merged(log.torn)
             yield tally
         tally.torn = before.merged(log.torn)
         yield tally

@@ -289,8 +289,8 @@ class LoggedDecisions:
     def read(self, query: Query = _ALL, *, after: str | None = None) -> Iterator[LoggedDecision]:
         """Yield the rows, oldest first in a database, in the order of a file.
 
-        `query`: its `since` and `until` count. `after`: the `id` of the last row that was read before; only rows behind
-        it follow. Raises `RequestError` if the source cannot be read at all.
+        `query`: its `since` and `until` count. `after`: the `place` of the last row that was read before; only rows
+        behind it follow. Raises `RequestError` if the source cannot be read at all.
         """
         self.torn = TornRows()
         if isinstance(self.source, str):
@@ -374,15 +374,15 @@ _decode = msgspec.json.Decoder(LoggedDecision).decode
 
 
 def _selected(rows: Iterator[LoggedDecision], query: Query, after: str | None, source: str) -> Iterator[LoggedDecision]:
-    """Leave out the rows of other times, and those up to the row with the id `after`."""
+    """Leave out the rows of other times, and those up to the row at the place `after`."""
     since, until = query.since, query.until
     for row in rows:
         if after is not None:
-            after = None if row.id == after else after
+            after = None if row.place == after else after
         elif (since is None or row.at >= since) and (until is None or row.at < until):
             yield row
     if after is not None:
-        raise RequestError(f"{source}: got no row with the id {after!r}, which was read last: it is another log")
+        raise RequestError(f"{source}: got no row at {after}, which was read last: it is another log")
 
 
 def _opened(path: Path) -> Any:

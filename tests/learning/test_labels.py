@@ -53,10 +53,10 @@ def logged(
         log = SqlLog(database)
         for number, (text, feedback) in enumerate(rows, start=1):
             decision = router.route(text)
-            one = replace(record(number), request_id=decision.id, decision=decision, **{"prompt": text, **fields})
+            one = replace(record(number), decision=decision, **{"prompt": text, **fields})
             log.write([one])
             if feedback is not None:
-                log.feed_back(decision.id, feedback, 0.0)
+                log.feed_back(one.request_id, feedback, 0.0)
         if ending == ".parquet":
             export.write_parquet(file, log.export(Query()))
         else:

@@ -76,7 +76,7 @@ def test_a_file_holds_what_the_database_holds(log: SqlLog, tmp_path: Path, endin
     assert first.vector is not None
     assert first.vector.tolist() == pytest.approx([0.43643578, -0.21821789, 0.87287156])
     assert reader.torn.count == 0
-    assert [row.id for row in reader.read(after=ids[2])] == ids[3:]
+    assert [row.id for row in reader.read(after=rows[2].place)] == ids[3:]
     assert [row.id for row in reader.read(Query(since=NOW + 1, until=NOW + 3))] == ids[1:3]
 
 
@@ -189,7 +189,7 @@ def test_what_is_no_log_is_told(
 
 def test_another_log_cannot_be_gone_on_with(log: SqlLog, tmp_path: Path) -> None:
     written(log)
-    with pytest.raises(RequestError, match="got no row with the id 'x', which was read last: it is another log"):
+    with pytest.raises(RequestError, match="got no row at x, which was read last: it is another log"):
         list(LoggedDecisions(exported(log, tmp_path, ".jsonl")).read(after="x"))
 
 

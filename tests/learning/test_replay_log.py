@@ -102,7 +102,9 @@ def test_a_stopped_replay_goes_on(
         assert semroute("export", log, SEMROUTE_DATABASE_URL=url).returncode == 0
     if source == "log.jsonl":
         assert isinstance(log, Path)
-        log.write_bytes(b"torn\n" + log.read_bytes())
+        # A row that is there twice must not make it go on at the wrong one.
+        first, *rest = log.read_bytes().splitlines(keepends=True)
+        log.write_bytes(b"torn\n" + b"".join([*rest[:8], first, *rest[8:-1], rest[4]]))
     monkeypatch.setattr(logged_decisions, "TOGETHER", 3)
     monkeypatch.setattr(replay_log, "SAVE_EVERY", 1)
     whole = Replay(candidate, LoggedDecisions(log), Query()).run()

@@ -135,6 +135,7 @@ class Stage:
             on_drop=self._dropped,
             rng=random.Random(5),
             looked=self._idle,
+            used=lambda: 0.0,
         )
         self.gateway = Gateway(self.in_service, self.records.append)
         wanted = self.runner.wanted(self.in_service.config())
