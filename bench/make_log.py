@@ -152,10 +152,9 @@ def _trials(record: Record, draw: random.Random) -> list[Trial]:
     """Return the trials beside a request. The large model shadows one in ten of the small one's, and compares."""
     if record.model != "small" or draw.random() >= TRIED:
         return []
-    calls = tuple(
-        Attempt(model="large", status="ok", latency_ms=900, cost_usd=Decimal("0.004"), purpose=purpose)
-        for purpose in ("shadow", "judge", "judge")
-    )
+    cost = Decimal("0.004")
+    shadowed = Attempt(model="large", status="ok", latency_ms=900, cost_usd=cost, purpose="shadow")
+    judged = Attempt(model="judge", status="ok", latency_ms=900, cost_usd=cost, purpose="judge")
     drawn: dict[str, Any] = {
         "decision": record.request_id,
         "at": record.ended,
@@ -171,19 +170,19 @@ def _trials(record: Record, draw: random.Random) -> list[Trial]:
         id=f"{record.request_id}:shadow",
         purpose="shadow",
         method="agreement",
-        attempts=calls[:1],
+        attempts=(shadowed,),
         detail={"same_text": same, "same_finish_reason": True, "served_chars": 400, "chars": 900},
     )
     judge = Trial(
         **drawn,
         id=f"{record.request_id}:judge",
         purpose="judge",
-        judge="large",
+        judge="judge",
         method="pairwise",
         verdict=verdict,
         served_score=served_score,
         score=score,
-        attempts=() if same else calls[1:],
+        attempts=() if same else (judged, judged),
         detail={"same_text": same, "flipped": verdict == "tie" and not same and draw.random() < 0.3},
     )
     return [shadow, judge]
