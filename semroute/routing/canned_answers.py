@@ -35,7 +35,9 @@ def _needs_a_model(request: ChatRequest) -> bool:
     if choice is not None and choice.mode in ("required", "tool"):
         return True
     last = next((message for message in reversed(request.messages) if message.role != "system"), None)
-    return last is None or last.role != "user" or not all(isinstance(part, Text) for part in last.parts)
+    if last is None:  # a request from the log, whose text was not kept
+        return False
+    return last.role != "user" or not all(isinstance(part, Text) for part in last.parts)
 
 
 def written(text: str, request: ChatRequest, at: float) -> str:

@@ -12,6 +12,9 @@ from typing import Any
 import httpx
 import pytest
 
+from semroute.config.schema.routes import Route
+from semroute.messages import ChatRequest
+from semroute.routing.canned_answers import canned_answer
 from tests.service import Service, until
 
 ROUTES = """
@@ -170,6 +173,11 @@ def test_a_tool_result_of_anthropic_goes_to_a_model(service: Service) -> None:
     answer = httpx.post(f"{service.url}/v1/messages", json=body)
     assert answer.status_code == 200, answer.text
     assert (answer.headers["x-semroute-route"], answer.headers["x-semroute-model"]) == ("hours", "one")
+
+
+def test_a_replayed_request_without_its_text_keeps_the_answer() -> None:
+    route = Route(name="hours", utterances=(PROMPT,), models=("one",), answer="We are open.")
+    assert canned_answer(route, ChatRequest(id="1", messages=()), 0.9) == "We are open."
 
 
 def test_thanks_in_the_same_conversation_gets_no_canned_answer(service: Service) -> None:
