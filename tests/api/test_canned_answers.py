@@ -12,11 +12,14 @@ from typing import Any
 import httpx
 import pytest
 
+from semroute.config.schema.routes import Route
+from semroute.messages import ChatRequest
+from semroute.routing.canned_answers import canned_answer
 from tests.service import Service, until
 
 ROUTES = """
 providers: {here: {dialect: echo}}
-models: {one: {provider: here, name: one, input_price: 1, output_price: 2}}
+models: {one: {provider: here, name: one, input_price: 1, output_price: 2, features: [tools, vision, json]}}
 routes:
 - name: hours
   utterances: [when are you open, what are your opening hours, are you open on sunday, at what time do you close,
@@ -50,6 +53,10 @@ def text() -> str:
 
 
 USER = {"role": "user", "content": PROMPT}
+TOOL = {"type": "function", "function": {"name": "find", "parameters": {"type": "object", "properties": {}}}}
+NAMED = {"type": "function", "function": {"name": "find"}}
+CALLED = {"id": "c1", "type": "function", "function": {"name": "find", "arguments": "{}"}}
+PICTURE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
 CHAT = {"model": "auto", "messages": [USER], "metadata": {"name": "Ann"}}
 GEMINI = {"contents": [{"role": "user", "parts": [{"text": PROMPT}]}], "labels": {"name": "Ann"}}
 ASKED: dict[str, tuple[str, dict[str, Any]]] = {
@@ -111,6 +118,7 @@ def test_a_stream_is_a_stream(service: Service, name: str) -> None:
         ("what is the closing time", {}, False),
         (PROMPT, {"response_format": {"type": "json_object"}}, True),
         (PROMPT, {"n": 2}, True),
+        (PROMPT, {"logprobs": True}, True),
         (PROMPT, {"model": "auto:hours"}, False),
         (PROMPT, {"model": "one"}, True),
         ("where is your office please", {}, True),
@@ -122,6 +130,54 @@ def test_who_answers(service: Service, prompt: str, fields: dict[str, Any], by_m
     answer = httpx.post(f"{service.url}/v1/chat/completions", json=body)
     assert answer.status_code == 200, answer.text
     assert (answer.headers.get("x-semroute-model") == "one") is by_model
+
+
+@pytest.mark.parametrize(
+    ("fields", "by_model"),
+    [
+        ({"tools": [TOOL]}, False),
+        ({"tools": [TOOL], "tool_choice": "auto"}, False),
+        ({"tools": [TOOL], "tool_choice": "required"}, True),
+        ({"tools": [TOOL], "tool_choice": NAMED}, True),
+        ({"messages": [{"role": "user", "content": [{"type": "text", "text": PROMPT}, PICTURE]}]}, True),
+        ({"messages": [USER, {"role": "assistant", "content": "We are"}]}, True),
+        ({"messages": [USER, {"role": "system", "content": "Be brief."}]}, False),
+        (
+            {
+                "tools": [TOOL],
+                "messages": [
+                    USER,
+                    {"role": "assistant", "content": None, "tool_calls": [CALLED]},
+                    {"role": "tool", "tool_call_id": "c1", "content": "9 to 17"},
+                ],
+            },
+            True,
+        ),
+    ],
+)
+def test_a_model_answers_what_needs_more_than_a_text(service: Service, fields: dict[str, Any], by_model: bool) -> None:
+    decision = httpx.post(f"{service.url}/route", json={**CHAT, **fields}).json()
+    assert decision["route"] == "hours"
+    assert (decision["answer"] is None) is by_model
+    assert decision["plan"] == (["one"] if by_model else []), decision["rejected"]
+
+
+def test_a_tool_result_of_anthropic_goes_to_a_model(service: Service) -> None:
+    said = [
+        USER,
+        {"role": "assistant", "content": [{"type": "tool_use", "id": "c1", "name": "find", "input": {}}]},
+        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "c1", "content": "9 to 17"}]},
+    ]
+    tools = [{"name": "find", "input_schema": {"type": "object"}}]
+    body = {"model": "auto", "max_tokens": 9, "messages": said, "tools": tools}
+    answer = httpx.post(f"{service.url}/v1/messages", json=body)
+    assert answer.status_code == 200, answer.text
+    assert (answer.headers["x-semroute-route"], answer.headers["x-semroute-model"]) == ("hours", "one")
+
+
+def test_a_replayed_request_without_its_text_keeps_the_answer() -> None:
+    route = Route(name="hours", utterances=(PROMPT,), models=("one",), answer="We are open.")
+    assert canned_answer(route, ChatRequest(id="1", messages=()), 0.9) == "We are open."
 
 
 def test_thanks_in_the_same_conversation_gets_no_canned_answer(service: Service) -> None:

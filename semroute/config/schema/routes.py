@@ -51,8 +51,9 @@ class Route(RouteFileStruct, frozen=True, kw_only=True):
     policy: Policy | None = None
     """The policy. Not set: the global one."""
     answer: str | CannedAnswer | None = None
-    """A text that answers without a model. Requests for JSON, or for several answers, go to the models. Not set: the
-    models answer."""
+    """A text that answers without a model. Requests that need more than a text, such as JSON, a tool call or several
+    answers, go to the models. So do those that end with something else than a text of the user. Not set: the models
+    answer."""
     output: JsonContract | None = None
     """What every answer of this route must be. Not set: what the caller asks for."""
 
