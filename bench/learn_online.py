@@ -58,7 +58,7 @@ from semroute.decision import Belief, Signals
 from semroute.messages import ChatRequest, Message, Text
 from semroute.routing.facts import read_facts
 from semroute.routing.policy import Terms, make_plan
-from semroute.routing.posterior import Grades, belief_of
+from semroute.routing.posterior import Grades, Surplus, belief_of, shift_of, surplus_of
 
 STRONG, WEAK = "gpt-4-1106-preview", "mixtral-8x7b"
 STATED = {"published": {WEAK: 0.706, STRONG: 0.864}, "no idea": {WEAK: 0.75, STRONG: 0.75}}
@@ -165,9 +165,7 @@ def run(
         today, fallen = first // DAY, worse and first >= requests // 2
         kept = np.array([1.0, WORSE if fallen else 1.0])
         worth = mean * kept - price
-        chances = np.array(
-            [strong(_beliefs(stated, learn, number[place], score[place], today)) for place in range(size)]
-        )
+        chances = np.array([strong(each) for each in _beliefs(stated, learn, number, score, today)])
         rows = random.integers(0, len(data.route), BLOCK)
         route = data.route[rows]
         chosen = (random.random(BLOCK) < chances[route]).astype(int)
@@ -181,20 +179,22 @@ def run(
     return Loss(np.array(regrets), right / requests, sent / requests)
 
 
-def _beliefs(stated: str, learn: Learn, number: Doubles, score: Doubles, today: int) -> dict[str, Belief]:
-    """Return the beliefs on one route. `number`, `score`: (models, days)."""
-    return {
-        model: belief_of(
-            STATED[stated][model],
-            learn,
-            [
-                Grades(int(day), int(number[place, day]), float(score[place, day]))
-                for day in np.flatnonzero(number[place])
-            ],
-            today,
-        )
-        for place, model in enumerate((WEAK, STRONG))
-    }
+def _beliefs(stated: str, learn: Learn, number: Doubles, score: Doubles, today: int) -> list[dict[str, Belief]]:
+    """Return the beliefs on each route. `number`, `score`: (routes, models, days)."""
+    found: list[dict[str, Belief]] = [{} for _ in number]
+    for place, model in enumerate((WEAK, STRONG)):
+        quality = STATED[stated][model]
+        kept = 0.5 ** ((today - np.arange(number.shape[2])).clip(0) / learn.half_life_days)  # as if all were of today
+        grades = [
+            [Grades(today, weight, good)]
+            for weight, good in zip(number[:, place] @ kept, score[:, place] @ kept, strict=True)
+        ]
+        here = [surplus_of(quality, learn, own, today) for own in grades]
+        everywhere = Surplus(sum(each.number for each in here), sum(each.score for each in here))
+        for route, own in enumerate(grades):
+            shift = shift_of(everywhere, here[route], learn)
+            found[route][model] = belief_of(quality + shift, learn, own, today)
+    return found
 
 
 def compare(data: Data, margin: float, stated: str, requests: int, seeds: int) -> dict[str, dict[str, float]]:

@@ -26,7 +26,7 @@ from semroute.messages import new_id
 from semroute.record import Record
 from semroute.routing.decide import Choice
 from semroute.routing.policy import TIER_QUALITY
-from semroute.routing.posterior import Grades, belief_of
+from semroute.routing.posterior import Grades, Surplus, belief_of, shift_of, surplus_of
 from semroute.routing.pricing import cost_usd
 from semroute.stores.grades import DayOfGrades
 
@@ -41,6 +41,8 @@ AGAIN_S = 30.0
 HALF_LIVES = 10
 """Grades older than this many half-lives are not read: they count less than a thousandth."""
 DAY_S = 86_400
+
+_NONE = Surplus(0.0, 0.0)
 
 ReadGrades = Callable[[int, int | None], Awaitable[tuple[int, list[DayOfGrades] | None]]]
 """Reads the grades since a day. Without new ones since a revision it returns None. Raises `StoreError`."""
@@ -71,6 +73,7 @@ class LearnedQuality:
         self._built_for: tuple[Config, int] | None = None
         self._grades: Mapping[str, Mapping[str, list[Grades]]] = {}
         self._beliefs: dict[tuple[str, Learn], dict[str, Belief]] = {}
+        self._everywhere: dict[Learn, dict[str, Surplus]] = {}
 
     def signals(self, config: Config, choice: Choice, signals: Signals) -> Signals:
         """Add what is believed of the models of a choice whose policy learns, and what may be spent to learn more."""
@@ -149,11 +152,14 @@ class LearnedQuality:
     def _beliefs_on(self, config: Config, route: str, learn: Learn) -> dict[str, Belief]:
         today = int(self._clock() // DAY_S)
         if self._built_for is None or self._built_for[0] is not config or self._built_for[1] != today:
-            self._built_for, self._beliefs = (config, today), {}
+            self._built_for, self._beliefs, self._everywhere = (config, today), {}, {}
             self._grades = by_route(config, self._days or ())
         found = self._beliefs.get((route, learn))
         if found is None:
-            found = self._beliefs[route, learn] = beliefs(config, route, learn, self._grades.get(route, {}), today)
+            if learn not in self._everywhere:
+                self._everywhere[learn] = everywhere(config, learn, self._grades, today)
+            found = beliefs(config, route, learn, self._grades.get(route, {}), self._everywhere[learn], today)
+            self._beliefs[route, learn] = found
         return found
 
     async def _refill(self, wanted: Mapping[str, Decimal]) -> None:
@@ -262,15 +268,35 @@ def model_of(config: Config, id_: str) -> str:
     return head if head in config.models else id_
 
 
+def everywhere(
+    config: Config, learn: Learn, grades: Mapping[str, Mapping[str, list[Grades]]], today: int
+) -> dict[str, Surplus]:
+    """Return the surplus of each model on all routes together. `grades`: by route and model."""
+    found: dict[str, Surplus] = {}
+    for route, models in grades.items():
+        for id_, own in models.items():
+            if (model := config.models.get(id_)) is not None:
+                here, others = surplus_of(stated_quality(model, route), learn, own, today), found.get(id_, _NONE)
+                found[id_] = Surplus(here.number + others.number, here.score + others.score)
+    return found
+
+
 def beliefs(
-    config: Config, route: str, learn: Learn, grades: Mapping[str, list[Grades]], today: int
+    config: Config,
+    route: str,
+    learn: Learn,
+    grades: Mapping[str, list[Grades]],
+    known: Mapping[str, Surplus],
+    today: int,
 ) -> dict[str, Belief]:
-    """Return what is believed of each model on a route."""
+    """Return what is believed of each model on a route. `grades`: on this route. `known`: on all routes together."""
     ids = dict.fromkeys((*models_on(config, route), *(id_ for id_ in grades if id_ in config.models)))
-    models = (config.models[id_] for id_ in ids)
-    return {
-        model.id: belief_of(stated_quality(model, route), learn, grades.get(model.id, ()), today) for model in models
-    }
+    found = {}
+    for model in (config.models[id_] for id_ in ids):
+        stated, own = stated_quality(model, route), grades.get(model.id, ())
+        shift = shift_of(known.get(model.id, _NONE), surplus_of(stated, learn, own, today), learn)
+        found[model.id] = belief_of(stated + shift, learn, own, today)
+    return found
 
 
 def stated_quality(model: Model, route: str) -> float:

@@ -8,8 +8,16 @@ from collections.abc import Iterable, Sequence
 from semroute.bases import Frozen
 from semroute.config.config import Config
 from semroute.config.schema.policies import Learn
-from semroute.gateway.learned_quality import by_route, model_of, models_on, policy_on, stated_quality
-from semroute.routing.posterior import belief_of, interval
+from semroute.gateway.learned_quality import (
+    beliefs,
+    by_route,
+    everywhere,
+    model_of,
+    models_on,
+    policy_on,
+    stated_quality,
+)
+from semroute.routing.posterior import Surplus, belief_of, interval
 from semroute.stores.grades import DayOfGrades
 
 
@@ -38,15 +46,19 @@ class LearnedRow(Frozen, frozen=True, kw_only=True):
 def learned_table(config: Config, days: Sequence[DayOfGrades], today: int) -> list[LearnedRow]:
     """Return a row for each model that may serve a route, or was graded there. `today`: days since 1970."""
     grades, numbers = by_route(config, days), _numbers(config, days)
+    shared: dict[Learn, dict[str, Surplus]] = {}
     rows = []
     for route in dict.fromkeys((*config.routes, "", *grades)):
         known, gone = policy_on(config, route).learn, route and route not in config.routes
         learn = known or Learn()
         graded = grades.get(route, {})
+        if learn not in shared:
+            shared[learn] = everywhere(config, learn, grades, today)
+        believed = beliefs(config, route, learn, graded, shared[learn], today)
         for name in dict.fromkeys(() if gone else models_on(config, route)) | dict.fromkeys(sorted(graded)):
             model = config.models.get(name)
             stated = None if model is None else stated_quality(model, route)
-            belief = belief_of(0.5 if stated is None else stated, learn, graded.get(name, ()), today)
+            belief = believed.get(name) or belief_of(0.5, learn, graded.get(name, ()), today)
             low, high = interval(belief)
             rows.append(
                 LearnedRow(

@@ -6,6 +6,8 @@ good and the rest to the bad, and old grades lose weight by their age:
     good = prior_weight * quality       + sum of 0.5 ^ (age / half_life) * score
     bad  = prior_weight * (1 - quality) + sum of 0.5 ^ (age / half_life) * (1 - score)
 
+What a model's grades on other routes say moves the prior: by `SHARED` of how much they are better than stated there.
+
 Draws are quantiles at fixed places, in an order that belongs to the model's name. So the same belief always gives the
 same draws, on every machine and with every version of the libraries, and a replay decides the same.
 """
@@ -30,6 +32,8 @@ DRAWS = 512
 """How many draws stand for a belief. A probability that is computed from them is a multiple of 1/512."""
 SURE = 0.95
 """The probability from which on something counts as sure."""
+SHARED = 0.5
+"""Routes differ, so half of what is learned on the others counts."""
 _SURELY_GOOD = 0.99
 """The highest stated quality that a prior takes, and 1 minus the lowest. Otherwise no grade could move it."""
 _POINTS = 1025
@@ -45,6 +49,27 @@ class Grades(NamedTuple):
     number: int
     score: float
     """The sum of the scores, each from 0 to 1."""
+
+
+class Surplus(NamedTuple):
+    """How much better a model's grades are than its stated quality."""
+
+    number: float
+    """How many grades there are. Old ones count less."""
+    score: float
+    """The sum of their scores, less what was stated for each."""
+
+
+def surplus_of(quality: float, learn: Learn, grades: Iterable[Grades], today: int) -> Surplus:
+    """Return the surplus of a model with this stated quality on one route."""
+    kept = [(0.5 ** (max(0, today - each.day) / learn.half_life_days), each) for each in grades]
+    number = sum(weight * each.number for weight, each in kept)
+    return Surplus(number, sum(weight * each.score for weight, each in kept) - number * quality)
+
+
+def shift_of(everywhere: Surplus, here: Surplus, learn: Learn) -> float:
+    """Return by how much the prior of a model moves on a route: what it learns from the other routes."""
+    return SHARED * (everywhere.score - here.score) / (everywhere.number - here.number + learn.prior_weight)
 
 
 def belief_of(quality: float, learn: Learn, grades: Iterable[Grades], today: int) -> Belief:

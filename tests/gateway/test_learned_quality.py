@@ -107,13 +107,23 @@ async def test_before_the_first_look_the_stated_quality_counts_and_nothing_is_tr
 
 
 async def test_new_grades_count_from_the_next_look_on(clock: Clock) -> None:
-    book = Book([grade("small", 10, 0.0), grade("small", 10, 10.0, on="other"), grade("gone", 5, 5.0)])
+    book = Book([grade("small", 10, 0.0), grade("gone", 5, 5.0)])
     found = learned(book, clock)
     await found.look()
     assert means(found) == {"small": 0.35, "large": 0.95}
     book.add(grade("large", 10, 2.5))
     await found.look()
     assert means(found) == {"small": 0.35, "large": 0.6}
+
+
+async def test_half_of_what_other_routes_say_moves_the_prior(clock: Clock) -> None:
+    found = learned(Book([grade("small", 30, 30.0, on="other")]), clock)
+    await found.look()
+    # 30 grades are better than the stated 0.7 by 9 in all. The prior counts as 10 grades.
+    assert means(found) == {"small": pytest.approx(0.7 + 0.5 * 9 / 40, abs=1e-4), "large": 0.95}
+    found = learned(Book([grade("small", 30, 30.0, on="other"), grade("small", 10, 0.0)]), clock)
+    await found.look()
+    assert means(found)["small"] == pytest.approx((7 + 10 * 0.5 * 9 / 40) / 20, abs=1e-4)
 
 
 async def test_old_grades_lose_weight_as_days_pass_without_new_ones(clock: Clock) -> None:
@@ -165,8 +175,9 @@ async def test_each_policy_has_its_own_settings_and_its_own_budget(clock: Clock)
     )
     found = learned(Book([grade("small", 10, 0.0, on=on) for on in ("billing", "coding", "plain", "")]), clock, mixed)
     await found.look()
-    assert means(found, mixed)["small"] == 0.35
-    assert means(found, mixed, "auto:coding")["small"] == pytest.approx(70 / 110, abs=1e-4)
+    others = 0.5 * 3 * -7  # each of the other three has ten grades, which are worse by 7 in all
+    assert means(found, mixed)["small"] == pytest.approx((7 + 10 * others / 40) / 20, abs=1e-4)
+    assert means(found, mixed, "auto:coding")["small"] == pytest.approx((70 + 100 * others / 130) / 110, abs=1e-4)
     assert signals(found, mixed, "auto:plain") == Signals() == signals(found, mixed, "small")
     assert signals(found, mixed, "auto:coding").explore_usd == pytest.approx(4 / PARTS)
     names = [budget_name(mixed, name, "semantic") for name in ("billing", "coding", None)]

@@ -123,7 +123,7 @@ class Learn(RouteFileStruct, frozen=True, kw_only=True):
     floor: Fraction | None = None
     """A model whose quality is below this with a probability of 95% is not tried. Not set: any model of the plan may be
     tried."""
-    caution: Annotated[float, Meta(ge=1, le=100)] = 4.0
+    caution: Annotated[float, Meta(ge=1, le=100)] = 2.0
     """How seldom models are tried. 1: as often as if each answer were graded. Larger: less often, because most answers
     get no grade, and a trial without one teaches nothing. A learned quality counts as so many times as sure when
     semroute draws which model to try."""
